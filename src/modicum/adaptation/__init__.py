@@ -1,0 +1,1 @@
+"""Heads and learners: support set -> predictor."""

@@ -1,0 +1,1 @@
+"""Augmentation of pictures, batched over tasks, with explicit draws."""

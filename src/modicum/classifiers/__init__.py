@@ -1,0 +1,1 @@
+"""A classifier from a practitioner's own pictures: selection, calibration, prediction, extension, removal."""

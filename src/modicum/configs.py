@@ -1,0 +1,211 @@
+"""Options of every command as typed dataclasses; no torch, no numpy, so `--help` answers at once.
+
+Field comments are the help texts of the command line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from modicum.errors import ConfigError
+
+BatchNorm = Literal["running", "support", "batch"]
+Precision = Literal["float32", "bfloat16"]
+Schedule = Literal["lee", "halving", "cosine", "constant"]
+Scale = Literal["smoke", "cpu", "full"]
+KNOWN_SETS = ("digits", "omniglot", "cifar-fs", "fc100", "mini-imagenet")
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `ConfigError` with the message unless the condition holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True)
+class Check:
+    """What is in a data set and what is wrong with it. Exit code 1 when training would be unsafe."""
+
+    data: str  # folder of class folders, CSV (path,label[,split][,group]), zip of either, or a known name
+    root: str | None = None  # where known data sets lie (default: MODICUM_DATA)
+    group: str | None = None  # CSV column (or a CSV beside the pictures) that says which pictures belong together
+    splits: str | None = None  # JSON file: {"train": [class, ...], "val": [...], "test": [...]}
+    deep: bool = False  # read and hash every file again instead of trusting the cache
+    json: str | None = None  # write the findings here
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A classifier from a folder of pictures: embeds them, picks head and settings by nested cross-validation, reports."""
+
+    data: str  # folder of class folders, CSV or zip
+    out: str  # folder of the classifier, made here
+    encoder: str = "auto"  # auto | characters | pictures (shipped) | RUN of `train` | saved folder | timm/NAME | hub id
+    head: str = "auto"  # auto | protonet | cosine | ridge | r2d2
+    group: str | None = None  # CSV column (or NAME of a CSV beside the pictures) whose pictures must not be split
+    root: str | None = None  # where known data sets lie
+    folds: int = 5  # outer folds of the nested cross-validation
+    seed: int = 0  # seed of folds and intervals
+    online: bool = False  # allow hub downloads of encoder weights
+    pictures: bool = True  # keep thumbnails in the classifier (--pictures false for private data)
+    json: str | None = None  # write the result here
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Labels, probabilities and the nearest support pictures of pictures."""
+
+    classifier: str  # folder made by `fit`, `extend` or `adapt`
+    images: list[str]  # picture files or folders of pictures
+    top: int = 3  # how many labels to show
+    reject: float | None = None  # say "none of these" at this rate of wrongly rejected pictures of known classes, 0..1
+    neighbours: int = 3  # how many support pictures to show
+    json: str | None = None  # write the result here
+
+
+@dataclass(frozen=True)
+class Extend:
+    """More pictures or new classes for a classifier; the encoder is not retrained."""
+
+    classifier: str  # folder made by `fit`
+    data: str  # folder of class folders, CSV or zip with the new pictures
+    group: str | None = None  # as in `fit`
+    out: str | None = None  # write the new classifier here instead of over the old one
+    json: str | None = None  # write the result here
+
+
+@dataclass(frozen=True)
+class Forget:
+    """Remove pictures or a whole class; the classifier then equals one fitted without them."""
+
+    classifier: str  # folder made by `fit`
+    id: list[str] = field(default_factory=list)  # picture ids (relative paths as `predict` shows them)
+    class_name: str | None = None  # a class to forget (--class NAME)
+    out: str | None = None  # write the new classifier here instead of over the old one
+    json: str | None = None  # write the result here
+
+
+@dataclass(frozen=True)
+class Train:
+    """Episodic meta-training of an encoder and a head."""
+
+    data: str  # folder, CSV, zip, or digits | omniglot | cifar-fs | fc100 | mini-imagenet
+    out: str  # folder of the run, made here
+    root: str | None = None  # where known data sets lie (default: MODICUM_DATA)
+    splits: str | None = None  # JSON file with the classes of each split; without one 64/16/20 by a seeded rule
+    method: str = "protonet"  # protonet | cosine | ridge | r2d2
+    backbone: str = "conv4-64"  # conv4-64 | -32 | -48 | -r2d2, resnet12, resnet12-alfa, timm/NAME, torchvision/NAME
+    ways: int = 5  # classes per training task
+    shots: int = 5  # support pictures per class
+    queries: int = 15  # query pictures per class
+    batch: int = 4  # tasks per step
+    steps: int = 10_000  # steps of training
+    optimizer: Literal["sgd", "adam"] = "adam"  # sgd: Nesterov momentum 0.9
+    learning_rate: float = 1e-3  # at the start
+    weight_decay: float = 0.0  # L2 penalty
+    schedule: Schedule = "halving"  # lee: x 0.06, 0.012, 0.0024 after 1/3, 2/3, 5/6 of the steps; halving: every halve_every
+    halve_every: int = 2_000  # steps
+    augment: bool = False  # horizontal flip, random crop, colour jitter on support and query
+    image_size: int | None = None  # side in pixels (default: the data set's usual one)
+    channels: int | None = None  # 1 or 3 (default: the data set's usual one)
+    batch_norm: BatchNorm = "running"  # statistics at test time
+    precision: Precision = "float32"  # bfloat16: automatic mixed precision
+    penalty: float = 50.0  # ridge, r2d2: lambda (at the start where it is learned)
+    normalize: bool = False  # protonet: divide squared distances by the number of features
+    validate_every: int = 500  # steps between validations
+    validation_tasks: int = 200  # tasks of a validation
+    validation_ways: int = 5  # ways of validation tasks (fewer where the split has fewer classes)
+    validation_shots: int = 1  # shots of validation tasks
+    seed: int = 0  # seed of parameters and tasks
+    device: str = "auto"  # auto | cpu | cuda
+    threads: int | None = None  # CPU threads of torch
+    resume: bool = False  # go on from the last checkpoint in OUT
+    tensorboard: bool = True  # also write TensorBoard logs where tensorboard is installed
+
+    def __post_init__(self) -> None:
+        for name in ("ways", "shots", "queries", "batch", "steps", "validate_every", "validation_tasks", "halve_every"):
+            require(getattr(self, name) >= 1, f"{name}: expected at least 1, found {getattr(self, name)}")
+        require(self.ways >= 2, f"ways: expected at least 2 classes to tell apart, found {self.ways}")
+        require(self.learning_rate > 0, f"learning_rate: expected more than 0, found {self.learning_rate}")
+        require(self.weight_decay >= 0, f"weight_decay: expected 0 or more, found {self.weight_decay}")
+        require(self.penalty > 0, f"penalty: expected more than 0, found {self.penalty}")
+        require(self.channels in (None, 1, 3), f"channels: expected 1 or 3, found {self.channels}")
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Accuracy of a run over many tasks, with both radii: 95 % interval and one standard error."""
+
+    run: str  # folder of `train`
+    data: str | None = None  # as in `train` (default: what the run was trained on)
+    root: str | None = None  # where known data sets lie
+    splits: str | None = None  # as in `train` (default: the run's)
+    split: str = "test"  # train | val | test | all
+    ways: int = 5  # classes per task
+    shots: list[int] = field(default_factory=lambda: [1, 5])  # one row per number of shots
+    queries: int = 15  # query pictures per class
+    tasks: int = 1_000  # tasks per row
+    head: str | None = None  # another head than the one trained with
+    batch_norm: BatchNorm | None = None  # another batch-norm mode than the run's
+    seed: int = 0  # seed of the tasks: same seed, same tasks
+    tasks_file: str | None = None  # frozen tasks: written if absent, replayed if there
+    drop_small: bool = False  # leave out classes with too few pictures instead of refusing
+    device: str = "auto"  # auto | cpu | cuda
+    json: str | None = None  # write the result here too
+    pictures: bool = True  # keep sample pictures for the report
+
+    def __post_init__(self) -> None:
+        require(self.ways >= 2, f"ways: expected at least 2, found {self.ways}")
+        require(bool(self.shots) and min(self.shots) >= 1, f"shots: expected numbers of at least 1, found {self.shots}")
+        require(self.tasks >= 2, f"tasks: expected at least 2, for an interval needs a spread; found {self.tasks}")
+        require(self.queries >= 1, f"queries: expected at least 1, found {self.queries}")
+
+
+@dataclass(frozen=True)
+class Adapt:
+    """A classifier from a run and a folder of support pictures, with the head the run was trained with."""
+
+    run: str  # folder of `train`
+    support: str  # folder of class folders, CSV or zip
+    out: str  # folder of the classifier
+    group: str | None = None  # as in `fit`
+    json: str | None = None  # write the result here
+
+
+@dataclass(frozen=True)
+class Report:
+    """One self-contained page about runs and classifiers."""
+
+    sources: list[str]  # folders of `train` or `fit`
+    out: str = "report.html"  # the page
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """A published table: paper | ours +- interval | seeds | scale | status. Resumes per row and seed."""
+
+    name: str  # recipe; `modicum reproduce list` names them
+    scale: Scale = "smoke"  # smoke: under a minute; cpu: hours on 2 cores; full: as published
+    root: str | None = None  # where known data sets lie
+    results: str = "results"  # folder of the result files
+    seeds: list[int] = field(default_factory=lambda: [0])  # seeds to run
+    json: str | None = None  # write the table here
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Meta-train on handwriting, evaluate, write a report; no data needed."""
+
+    data: Literal["digits", "omniglot"] = "digits"  # digits ships with scikit-learn; omniglot is looked for under root
+    root: str | None = None  # where omniglot lies
+    out: str = "modicum-demo"  # folder of run and report
+    steps: int | None = None  # steps of training (default: what fits in two minutes on 2 cores)
+    seed: int = 0  # seed
+
+
+@dataclass(frozen=True)
+class Cache:
+    """The cache of decoded pictures."""
+
+    action: Literal["ls", "clear"]  # ls: list; clear: delete all of it

@@ -1,0 +1,1 @@
+"""Tasks: their types, the interfaces of what adapts to them, and samplers over label arrays."""

@@ -1,0 +1,1 @@
+"""One file per table or experiment; each states source, command, cost and target."""

@@ -1,0 +1,41 @@
+"""Names -> "module:Class". Importing this module imports nothing else of the package but its errors."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from modicum.errors import ConfigError
+
+HEADS: Mapping[str, str] = {
+    "protonet": "modicum.adaptation.protonet:ProtoNetHead",
+    "cosine": "modicum.adaptation.cosine:CosineHead",
+    "ridge": "modicum.adaptation.ridge:RidgeHead",
+    "r2d2": "modicum.adaptation.r2d2:R2D2Head",
+}
+METHODS: tuple[str, ...] = tuple(HEADS)
+BACKBONES: Mapping[str, str] = {
+    "conv4-64": "modicum.backbones.conv4:conv4_64",
+    "conv4-32": "modicum.backbones.conv4:conv4_32",
+    "conv4-48": "modicum.backbones.conv4:conv4_48",
+    "conv4-r2d2": "modicum.backbones.conv4_r2d2:Conv4R2D2",
+    "resnet12": "modicum.backbones.resnet12:resnet12_metaoptnet",
+    "resnet12-alfa": "modicum.backbones.resnet12:resnet12_alfa",
+}
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """A hint " (did you mean 'X'?)" for a mistyped name, or an empty string."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def resolve(kind: str, table: Mapping[str, str], name: str) -> Any:
+    """The object a registry table names; unknown names raise `ConfigError` with the nearest known one."""
+    if name not in table:
+        known = ", ".join(sorted(table))
+        raise ConfigError(f"unknown {kind} {name!r}{suggest(name, table)}; known: {known}")
+    module, attribute = table[name].split(":")
+    return getattr(importlib.import_module(module), attribute)

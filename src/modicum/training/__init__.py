@@ -1,0 +1,1 @@
+"""Outer loops, schedules, checkpoints, logs, evaluation of a run."""

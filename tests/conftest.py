@@ -1,0 +1,30 @@
+"""Shared fixtures: where real data lies, and small pictures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real data; without MODICUM_TEST_DATA tests of real data are skipped, with it none may be."""
+    folder = os.environ.get("MODICUM_TEST_DATA")
+    if not folder:
+        pytest.skip("MODICUM_TEST_DATA is not set: no real data here")
+    return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every session's tests share one cache folder that is not the user's."""
+    monkeypatch.setenv("MODICUM_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Parameters drawn in a test do not depend on the tests before it."""
+    torch.manual_seed(0)
