@@ -1,0 +1,1 @@
+"""Batched solvers behind the heads; Cholesky, never batched LU."""
