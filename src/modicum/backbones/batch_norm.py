@@ -1,0 +1,168 @@
+"""Batch-norm statistics as values: pure functions around a module, which itself never changes.
+
+Sergey Ioffe, Christian Szegedy: Batch Normalization, ICML 2015, arXiv 1502.03167. For a channel with values v_1..v_m
+(all pictures and pixels of a batch)
+
+    mean = sum_i v_i / m,    var = sum_i (v_i - mean)^2 / m  (biased),    out = (v - mean) / sqrt(var + eps) * weight + bias
+
+| mode | statistics of a query | function |
+|---|---|---|
+| running | the module's buffers, moving averages from training | `forward_frozen` with `copy_buffers` |
+| support | mean and biased variance of the task's support set, frozen | `support_buffers`, then `forward_frozen` |
+| batch | those of the batch the query sits in: it sees the other queries | `forward_batch` |
+
+Training (`forward_training`) normalises by the batch and moves copies of the buffers by the layers' momentum, with the
+unbiased variance sum (v - mean)^2 / (m - 1), as torch does. Only the outer loop puts such copies back into a module.
+
+All functions take any module whose batch norm goes through `torch.nn.functional.batch_norm` (torch's own layers and
+timm's); `probe` says whether a module is one that can be run so. Gradients reach the module's own parameters, and in the
+support mode flow through the statistics too. A module's `training` flags are put back, and not touched where they are right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.overrides import TorchFunctionMode
+
+from modicum.errors import ConfigError
+
+Buffers = dict[str, Tensor]
+
+
+@contextmanager
+def _training(module: nn.Module, training: bool) -> Iterator[None]:
+    others = [part for part in module.modules() if part.training is not training]
+    for part in others:
+        part.training = training
+    try:
+        yield
+    finally:
+        for part in others:
+            part.training = not training
+
+
+def copy_buffers(module: nn.Module) -> Buffers:
+    """Copies of all buffers of a module by qualified name, detached."""
+    return {name: buffer.detach().clone() for name, buffer in module.named_buffers()}
+
+
+def mean_buffers(several: Sequence[Mapping[str, Tensor]]) -> Buffers:
+    """Elementwise mean of buffers that several tasks or ranks updated from the same start; counters take the largest."""
+    if not several:
+        raise ConfigError("mean_buffers: expected at least one set of buffers, found none")
+
+    def merged(tensors: list[Tensor]) -> Tensor:
+        stacked = torch.stack(tensors)
+        return stacked.mean(0) if stacked.is_floating_point() else stacked.amax(0)
+
+    return {name: merged([buffers[name] for buffers in several]) for name in several[0]}
+
+
+def batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance (C,) over pictures and pixels of x (B, C) or (B, C, ...), at least in float32."""
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    axes = [0, *range(2, x.dim())]
+    variance, mean = torch.var_mean(x, axes, correction=0)
+    return mean, variance
+
+
+def normalise(x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """Batch norm of x (B, C, ...) by given statistics (C,), differentiable in them too (torch's kernel is not)."""
+    shape = (1, -1, *(1,) * (x.dim() - 2))
+    scale = torch.rsqrt(variance + eps)
+    if weight is not None:
+        scale = scale * weight
+    out = (x - mean.reshape(shape)) * scale.reshape(shape)
+    if bias is not None:
+        out = out + bias.reshape(shape)
+    return out.to(x.dtype)
+
+
+class _Layers(TorchFunctionMode):
+    """Answers calls of `F.batch_norm`: differentiable in the statistics; with `record`, by the statistics of its input."""
+
+    def __init__(self, buffers: Mapping[str, Tensor], record: bool) -> None:
+        super().__init__()
+        self.names = {id(buffer): name for name, buffer in buffers.items()}
+        self.record = record
+        self.found: Buffers = {}
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is not F.batch_norm:
+            return func(*args, **(kwargs or {}))
+        return self._batch_norm(*args, **(kwargs or {}))
+
+    def _batch_norm(
+        self,
+        input: Tensor,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Tensor:
+        if running_mean is None or running_var is None:
+            raise ConfigError("batch norm: a layer keeps no running statistics, so its output cannot be frozen")
+        mean, variance = self._statistics(input, running_mean, running_var) if self.record else (running_mean, running_var)
+        if torch.is_grad_enabled() and (mean.requires_grad or variance.requires_grad):
+            return normalise(input, mean, variance, weight, bias, eps)
+        return F.batch_norm(input, mean, variance, weight, bias, False, 0.0, eps)
+
+    def _statistics(self, x: Tensor, running_mean: Tensor, running_var: Tensor) -> tuple[Tensor, Tensor]:
+        names = self.names[id(running_mean)], self.names[id(running_var)]
+        layer = names[0].rpartition(".")[0]
+        if names[0] in self.found:
+            raise ConfigError(f"batch norm: layer {layer!r} runs twice in one pass, so it has no one set of statistics")
+        if x.numel() <= x.shape[1]:
+            raise ConfigError(f"batch norm: one value per channel at layer {layer!r} has no variance; use more pictures")
+        mean, variance = (value.to(running_mean.dtype) for value in batch_statistics(x))
+        self.found.update({names[0]: mean, names[1]: variance})
+        return mean, variance
+
+
+def forward_training(module: nn.Module, x: Tensor, buffers: Mapping[str, Tensor]) -> tuple[Tensor, Buffers]:
+    """Features of x under its own batch statistics, and new buffers moved by momentum; dropout is on.
+
+    Neither the module nor the dict passed in changes. buffers: as `copy_buffers` gives them.
+    """
+    updated = {name: buffer.detach().clone() for name, buffer in buffers.items()}
+    with _training(module, True):
+        features: Tensor = functional_call(module, updated, (x,))
+    return features, updated
+
+
+def forward_frozen(module: nn.Module, x: Tensor, buffers: Mapping[str, Tensor]) -> Tensor:
+    """Features of x in evaluation mode under the given buffers; no picture's features depend on another's."""
+    given = dict(buffers)
+    differentiable = any(buffer.requires_grad for buffer in given.values())
+    with _training(module, False), _Layers(given, record=False) if differentiable else nullcontext():
+        features: Tensor = functional_call(module, given, (x,))
+    return features
+
+
+def support_buffers(module: nn.Module, x: Tensor) -> tuple[Tensor, Buffers]:
+    """Features of a support set x under its own statistics, and the buffers that reproduce them in `forward_frozen`.
+
+    Evaluation mode but for the statistics. Where gradients are on, they flow through mean and variance. `ConfigError`
+    where a layer runs twice, keeps no running statistics, or gets one value per channel.
+    """
+    buffers = copy_buffers(module)
+    with _training(module, False), _Layers(buffers, record=True) as layers:
+        features: Tensor = functional_call(module, buffers, (x,))
+    return features, {**buffers, **layers.found}
+
+
+def forward_batch(module: nn.Module, x: Tensor) -> Tensor:
+    """Features of x under the statistics of x, else evaluation mode: every picture sees every other one."""
+    return support_buffers(module, x)[0]
