@@ -16,6 +16,11 @@ HEADS: Mapping[str, str] = {
     "r2d2": "modicum.adaptation.r2d2:R2D2Head",
 }
 METHODS: tuple[str, ...] = tuple(HEADS)
+PREDICTORS: Mapping[str, str] = {
+    "PrototypeClassifier": "modicum.adaptation.protonet:PrototypeClassifier",
+    "CosineClassifier": "modicum.adaptation.cosine:CosineClassifier",
+    "LinearClassifier": "modicum.adaptation.ridge:LinearClassifier",
+}
 BACKBONES: Mapping[str, str] = {
     "conv4-64": "modicum.backbones.conv4:conv4_64",
     "conv4-32": "modicum.backbones.conv4:conv4_32",

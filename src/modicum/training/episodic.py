@@ -1,0 +1,237 @@
+"""Episodic meta-training: sample a batch of tasks, adapt, score the queries, step; validate; checkpoint; go on to the bit.
+
+Everything random in step s is a function of (seed, s), so a run killed at any moment and resumed from its last
+checkpoint computes what it would have computed.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from modicum.adaptation.learner import HeadLearner
+from modicum.augmentation.baseline import augment, draw, padding_of
+from modicum.backbones.batch_norm import probe
+from modicum.configs import Train
+from modicum.data.pictures import PictureSet, open_pictures
+from modicum.episodes.cutting import Pixels, cut
+from modicum.episodes.sampler import EpisodeSampler, Tasks
+from modicum.episodes.types import Episode
+from modicum.errors import ConfigError, DataError, TrainingError
+from modicum.evaluation.intervals import mean_interval
+from modicum.files import make_folder
+from modicum.models import save_encoder
+from modicum.runtime import Progress, device, philox, ranks
+from modicum.training.checkpoints import BEST, LAST, read_checkpoint, restore_learner, restore_optimizer, save_checkpoint
+from modicum.training.logs import RunLog
+from modicum.training.runs import build_learner, environment, image_spec, read_run, require_same, write_run
+from modicum.training.schedules import learning_rate_factor
+from modicum.training.scoring import score_tasks
+
+LOG_EVERY = 50
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """run: the folder; steps done; validation: best validation accuracy, None where nothing was validated."""
+
+    run: Path
+    steps: int
+    validation: float | None
+
+
+def augmented(episode: Episode, tasks: Tasks, seed: int) -> Episode:
+    """The episode under the baseline augmentation, drawn per picture from (seed, task number)."""
+    parts = []
+    for name, data in (("support", episode.support), ("query", episode.query)):
+        padding = padding_of(data.x.shape[-1])
+        draws = draw(tasks.number, data.x.shape[1], padding, seed, f"augment/{name}")
+        parts.append(data._replace(x=augment(data.x, draws, padding)))
+    return episode._replace(support=parts[0], query=parts[1])
+
+
+def episode_loss(logits: Tensor, episode: Episode) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy and accuracy of query logits (E, Q, N); padded queries do not count."""
+    logits, y = logits.flatten(0, 1), episode.query.y.flatten()
+    if episode.query.mask is not None:
+        keep = episode.query.mask.flatten()
+        logits, y = logits[keep], y[keep]
+    return F.cross_entropy(logits, y), (logits.argmax(-1) == y).float().mean()
+
+
+def make_optimizer(learner: HeadLearner, config: Train) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum 0.9 (Lee et al. 2019) or Adam (Snell et al. 2017)."""
+    parameters = [p for p in learner.parameters() if p.requires_grad]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, config.learning_rate, momentum=0.9, nesterov=True, weight_decay=config.weight_decay
+        )
+    return torch.optim.Adam(parameters, config.learning_rate, weight_decay=config.weight_decay)
+
+
+def _samplers(config: Train, pictures: PictureSet) -> tuple[PictureSet, EpisodeSampler, PictureSet | None, Tasks | None]:
+    """Training pictures and sampler, validation pictures and tasks (None where the split is absent or too small)."""
+    inner = pictures.split("train")
+    sampler = EpisodeSampler(
+        inner.labels, config.ways, config.shots, config.queries, seed=config.seed, stream="train", names=inner.classes
+    )
+    held_out = pictures.split("val") if pictures.splits.get("val") else None
+    if held_out is None:
+        return inner, sampler, None, None
+    ways = min(config.validation_ways, len(held_out.classes))
+    try:
+        validation = EpisodeSampler(
+            held_out.labels, ways, config.validation_shots, min(config.queries, 15), seed=config.seed, stream="val",
+            names=held_out.classes, drop_small=True,
+        )  # fmt: skip
+    except (ConfigError, DataError):
+        return inner, sampler, None, None
+    return inner, sampler, held_out, validation.tasks(range(config.validation_tasks))
+
+
+class _Trainer:
+    """The state of one training: learner, optimiser, step, best validation accuracy."""
+
+    def __init__(self, config: Train, pictures: PictureSet) -> None:
+        self.config, self.run, self.device = config, Path(config.out), device(config.device)
+        self.inner, self.sampler, self.held_out, self.validation = _samplers(config, pictures)
+        self.spec = image_spec(self.inner)
+        self.learner = build_learner(config, self.spec).to(self.device, memory_format=torch.channels_last)
+        probe(self.learner.encoder, self._example())
+        self.optimizer = make_optimizer(self.learner, config)
+        self.pixels: Pixels = self.inner.pixels
+        if self.device.type == "cuda":
+            self.pixels = torch.from_numpy(np.ascontiguousarray(self.inner.pixels)).to(self.device)
+        self.step, self.best, self.started = 0, -1.0, time.monotonic()
+        self.precision = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+
+    def _example(self) -> Tensor:
+        return cut(self.inner.pixels, self.sampler.tasks([0]), self.device).support.x[0, :2]
+
+    def resume(self) -> None:
+        """Go on from RUN/checkpoints/last."""
+        require_same(read_run(self.run)[0], self.config)
+        if not (self.run / LAST).is_file():
+            return
+        tensors, record = read_checkpoint(self.run / LAST)
+        restore_learner(self.learner, tensors, self.run / LAST)
+        restore_optimizer(self.optimizer, tensors, record)
+        self.step, self.best = record["step"], record["best"]
+
+    def advance(self) -> tuple[float, float]:
+        """One step; returns loss and accuracy of its queries. A loss that is not finite stops with `TrainingError`."""
+        config = self.config
+        tasks = self.sampler.step(self.step, config.batch)
+        episode = cut(self.pixels, tasks, self.device)
+        if config.augment:
+            episode = augmented(episode, tasks, config.seed)
+        rate = config.learning_rate * learning_rate_factor(config.schedule, self.step, config.steps, config.halve_every)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        torch.manual_seed(int(philox(config.seed, "dropout", self.step).integers(2**62)))
+        self.learner.train()
+        logits, buffers = self.learner.episode_logits(episode, self.precision)
+        loss, accuracy = episode_loss(logits, episode)
+        value = float(loss.detach())
+        if not np.isfinite(value):
+            raise TrainingError(self._diverged(value))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        for name, buffer in self.learner.encoder.named_buffers():
+            if name in buffers:
+                buffer.copy_(buffers[name])
+        self.step += 1
+        return value, float(accuracy)
+
+    def _diverged(self, value: float) -> str:
+        bad = [name for name, p in self.learner.named_parameters() if not bool(torch.isfinite(p).all())]
+        cause = f"parameter {bad[0]!r} is not finite since an earlier step" if bad else "its logits overflowed"
+        return (
+            f"the loss is {value} at step {self.step}: {cause}; the likely cause is a learning rate of "
+            f"{self.config.learning_rate} that is too high for --optimizer {self.config.optimizer}: try a tenth of it. "
+            f"The last checkpoint in {self.run} is whole; --resume goes on from it"
+        )
+
+    def validate(self, log: RunLog) -> None:
+        """Score the validation tasks, keep the best encoder, write the last checkpoint."""
+        better = self.validation is None
+        if self.validation is not None and self.held_out is not None:
+            scores = score_tasks(self.learner, self.held_out.pixels, self.validation, self.device)
+            interval = mean_interval(scores.per_task, "draws of validation tasks")
+            log.write("validation", self.step, {"accuracy": interval.mean, "ci95": interval.ci95})
+            better = interval.mean > self.best
+            self.best = max(self.best, interval.mean)
+        record = {"step": self.step, "best": self.best}
+        if better:
+            save_checkpoint(self.run / BEST, self.learner, None, self.config, record)
+            save_encoder(self.learner.encoder, self.run / "encoder", self._card())
+        save_checkpoint(self.run / LAST, self.learner, self.optimizer, self.config, record)
+
+    def _card(self) -> str:
+        validated = f"{100 * self.best:.1f} % on its validation tasks" if self.best >= 0 else "not validated"
+        return (
+            f"# Encoder of a modicum run\n\n{self.config.backbone}, trained by {self.config.method} on "
+            f"{self.inner.name}: {len(self.inner.classes)} classes, {len(self.inner.labels)} pictures, "
+            f"{self.step} steps of {self.config.batch} tasks; {validated}.\n"
+        )
+
+    def loop(self, log: RunLog, progress: Progress | None) -> None:
+        """All remaining steps, with a log line every 50, and a validation and checkpoint every `validate_every`."""
+        config, recent = self.config, []
+        while self.step < config.steps:
+            recent.append(self.advance())
+            if self.step % LOG_EVERY == 0 or self.step == config.steps:
+                loss, accuracy = np.mean(recent, axis=0)
+                rate = self.optimizer.param_groups[0]["lr"]
+                seconds = round(time.monotonic() - self.started, 3)
+                values = {"loss": loss, "accuracy": accuracy, "learning_rate": rate, "seconds": seconds}
+                log.write("train", self.step, values)
+                recent = []
+            if self.step % config.validate_every == 0 or self.step == config.steps:
+                self.validate(log)
+            if progress is not None:
+                progress(self.step, config.steps)
+
+
+def train(config: Train, progress: Progress | None = None) -> TrainResult:
+    """Meta-train as configured and leave a run folder; Ctrl-C leaves a checkpoint that `resume` goes on from.
+
+    Raises `ConfigError` (before training) for options that do not fit the data, `DataError`, `WriteError`, and
+    `TrainingError` for a loss that is not finite.
+    """
+    if ranks().size > 1:
+        raise ConfigError("train: several processes (torchrun) are not supported by this version; start one process")
+    run = Path(config.out)
+    if (run / "config.json").exists() and not config.resume:
+        raise ConfigError(f"out: {run} already holds a run; give --resume to go on with it, or another --out")
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    pictures = open_pictures(
+        config.data, root=config.root, size=config.image_size, channels=config.channels, splits=config.splits,
+        seed=config.seed, progress=progress,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        trainer = _Trainer(config, pictures)
+        if config.resume and (run / "config.json").exists():
+            trainer.resume()
+        make_folder(run)
+        more = {"environment": environment(trainer.device), "split_rule": getattr(pictures, "split_rule", "")}
+        write_run(run, config, trainer.spec, pictures, more)
+        log = RunLog(run, trainer.step, config.tensorboard)
+        try:
+            trainer.loop(log, progress)
+        except KeyboardInterrupt:
+            save_checkpoint(
+                run / LAST, trainer.learner, trainer.optimizer, config, {"step": trainer.step, "best": trainer.best}
+            )
+            raise
+        finally:
+            log.close()
+    return TrainResult(run, trainer.step, trainer.best if trainer.best >= 0 else None)

@@ -1,0 +1,134 @@
+"""A run folder: what is in it, how a learner is built from its configuration and read back from its checkpoints."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from modicum import __version__
+from modicum.adaptation.learner import HeadLearner
+from modicum.backbones.encoder import ImageSpec, build_encoder
+from modicum.configs import BatchNorm, Train
+from modicum.data.pictures import PictureSet
+from modicum.episodes.interfaces import AbstractHead
+from modicum.errors import ConfigError, FileFormatError
+from modicum.files import read_json, write_json
+from modicum.registry import HEADS, resolve
+from modicum.training.checkpoints import BEST, LAST, read_checkpoint, restore_learner
+
+RESUMABLE = {"resume", "out", "root", "steps", "threads", "device", "tensorboard", "data"}
+"""Fields that may differ between a run and its resumption without changing what is computed per step."""
+
+
+def image_spec(pictures: PictureSet) -> ImageSpec:
+    """How an encoder reads these pictures: line drawings with light strokes in [0, 1], colour standardised."""
+    size, channels = pictures.pixels.shape[1], pictures.pixels.shape[3]
+    if channels == 1:
+        return ImageSpec(size, 1, (0.0,), (1.0,), strokes="light")
+    sample = pictures.pixels[:: max(1, len(pictures.pixels) // 2_000)]
+    mean = (sample.mean((0, 1, 2)) / 255).round(4)
+    std = (sample.std((0, 1, 2)) / 255).round(4).clip(min=1e-2)
+    return ImageSpec(size, 3, tuple(mean.tolist()), tuple(std.tolist()))
+
+
+def build_head(config: Train, name: str | None = None) -> AbstractHead:
+    """The head of a method name with the options of the configuration that it has."""
+    name = name or config.method
+    head = resolve("method", HEADS, name)
+    if name in ("ridge", "r2d2"):
+        built: AbstractHead = head(penalty=config.penalty)
+    elif name == "protonet":
+        built = head(normalize=config.normalize)
+    else:
+        built = head()
+    return built
+
+
+def build_learner(config: Train, spec: ImageSpec) -> HeadLearner:
+    """A fresh learner; its parameters are a function of config.seed and touch no global random state."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        encoder = build_encoder(config.backbone, spec)
+    return HeadLearner(encoder, build_head(config), config.batch_norm)
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What a number depends on besides the configuration."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "modicum": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": f"{device.type} ({name})",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def write_run(run: Path, config: Train, spec: ImageSpec, pictures: PictureSet, more: dict[str, Any]) -> None:
+    """Write RUN/config.json."""
+    record = {
+        "kind": "run",
+        "version": __version__,
+        "config": asdict(config),
+        "encoder": {"backbone": config.backbone, "spec": spec.as_record()},
+        "data": {
+            "name": pictures.name,
+            "pictures": len(pictures.labels),
+            "splits": {name: len(classes) for name, classes in pictures.splits.items()},
+        },
+        **more,
+    }
+    write_json(run / "config.json", record)
+
+
+def read_run(run: Path | str) -> tuple[Train, ImageSpec, dict[str, Any]]:
+    """Configuration, picture form and whole record of a run; `FileFormatError` where it is none or of another version."""
+    run = Path(run)
+    if not (run / "config.json").is_file():
+        raise FileFormatError(f"{run}: not a run folder (no config.json); give a folder that `modicum train` made")
+    record = read_json(run / "config.json")
+    if record.get("kind") != "run":
+        raise FileFormatError(f"{run}: holds {record.get('kind')!r}, expected a run of `modicum train`")
+    known = {field.name for field in fields(Train)}
+    unknown = set(record["config"]) - known
+    if unknown:
+        raise FileFormatError(
+            f"{run}: made by modicum {record.get('version')} with options this version ({__version__}) does not know: "
+            + ", ".join(sorted(unknown))
+        )
+    return Train(**record["config"]), ImageSpec(**record["encoder"]["spec"]), record
+
+
+def load_learner(
+    run: Path | str, head: str | None = None, batch_norm: BatchNorm | None = None
+) -> tuple[HeadLearner, Train, dict[str, Any]]:
+    """The learner of a run at its best checkpoint (the last where none was validated), its configuration and record.
+
+    head: another head than the trained one, fresh, on the trained encoder. batch_norm: another mode than the run's.
+    """
+    run = Path(run)
+    config, spec, record = read_run(run)
+    path = run / BEST if (run / BEST).is_file() else run / LAST
+    if not path.is_file():
+        raise FileFormatError(f"{run}: has no checkpoint yet; train it first, or let it reach its first validation")
+    learner = build_learner(config, spec)
+    tensors, checkpoint = read_checkpoint(path)
+    restore_learner(learner, tensors, path)
+    if head is not None and head != config.method:
+        learner = HeadLearner(learner.encoder, build_head(config, head), config.batch_norm)
+    if batch_norm is not None and batch_norm != config.batch_norm:
+        learner = HeadLearner(learner.encoder, learner.head, batch_norm)
+    return learner.eval(), config, {**record, "step": checkpoint["step"]}
+
+
+def require_same(old: Train, new: Train) -> None:
+    """Raise `ConfigError` naming the options that differ between a run and the command that resumes it."""
+    a, b = asdict(old), asdict(new)
+    differing = [name for name in a if name not in RESUMABLE and a[name] != b[name]]
+    if differing:
+        listed = ", ".join(f"{name} (run: {a[name]}, now: {b[name]})" for name in differing)
+        raise ConfigError(f"resume: the run was made with other options: {listed}; give the same ones or another --out")

@@ -1,0 +1,167 @@
+"""One table: every head x every promise, rows chosen by traits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from modicum.adaptation.learner import HeadLearner
+from modicum.adaptation.saving import load_adapted, save_adapted
+from modicum.backbones.encoder import ImageSpec, build_encoder
+from modicum.episodes.interfaces import AbstractHead
+from modicum.episodes.types import LabelledSet
+from modicum.errors import ConfigError, DataError
+from modicum.registry import HEADS, resolve
+
+E, N, K, Q, D = 3, 4, 3, 5, 7
+
+
+def make(name: str) -> AbstractHead:
+    head: AbstractHead = resolve("method", HEADS, name)().double()
+    return head
+
+
+def episode(n: int = N) -> tuple[LabelledSet, torch.Tensor]:
+    y = torch.arange(n).repeat_interleave(K).expand(E, -1)
+    z = torch.randn(E, n * K, D, dtype=torch.float64)
+    return LabelledSet(z, y, id=torch.arange(E * n * K).reshape(E, -1)), torch.randn(E, Q, D, dtype=torch.float64)
+
+
+@pytest.fixture(params=HEADS)
+def head(request: pytest.FixtureRequest) -> AbstractHead:
+    return make(request.param)
+
+
+def test_batch_of_tasks_equals_the_loop(head: AbstractHead) -> None:
+    support, query = episode()
+    together = head.fit(support, N)(query)
+    for e in range(E):
+        alone = head.fit(LabelledSet(support.x[e], support.y[e]), N)(query[e])
+        assert torch.allclose(together[e], alone, atol=1e-12)
+
+
+def test_support_order_does_not_matter(head: AbstractHead) -> None:
+    support, query = episode()
+    order = torch.randperm(N * K)
+    shuffled = LabelledSet(support.x[:, order], support.y[:, order])
+    assert torch.allclose(head.fit(shuffled, N)(query), head.fit(support, N)(query), atol=1e-10)
+
+
+def test_renaming_labels_renames_logits(head: AbstractHead) -> None:
+    support, query = episode()
+    new = torch.randperm(N)
+    renamed = head.fit(support._replace(y=new[support.y]), N)(query)
+    assert torch.allclose(renamed[..., new], head.fit(support, N)(query), atol=1e-10)
+
+
+def test_fit_changes_nothing_and_knows_its_support(head: AbstractHead) -> None:
+    before = {name: value.clone() for name, value in head.state_dict().items()}
+    support, query = episode()
+    adapted = head.fit(support, N)
+    adapted(query)
+    assert all(torch.equal(before[name], value) for name, value in head.state_dict().items())
+    assert torch.equal(adapted.support_ids, support.id)
+
+
+def test_padding_is_as_if_absent(head: AbstractHead) -> None:
+    support, query = episode()
+    keep = torch.ones(E, N * K, dtype=torch.bool)
+    keep[:, 1::K] = False
+    masked = head.fit(support._replace(mask=keep), N)(query)
+    bare = LabelledSet(support.x[keep].reshape(E, -1, D), support.y[keep].reshape(E, -1))
+    assert torch.allclose(masked, head.fit(bare, N)(query), atol=1e-10)
+
+
+def test_absent_ways_get_no_probability(head: AbstractHead) -> None:
+    support, query = episode()
+    present = torch.tensor([True, True, False, True]).expand(E, -1)
+    keep = present.gather(1, support.y)
+    logits = head.fit(support._replace(mask=keep), N, present)(query)
+    assert (logits[..., 2] == float("-inf")).all()
+    three = LabelledSet(support.x[keep].reshape(E, -1, D), torch.arange(3).repeat_interleave(K).expand(E, -1))
+    assert torch.allclose(logits[..., [0, 1, 3]], head.fit(three, 3)(query), atol=1e-10)
+
+
+def test_hard_labels_as_soft_ones_are_the_same(head: AbstractHead) -> None:
+    support, query = episode()
+    soft = torch.nn.functional.one_hot(support.y, N).double()
+    assert torch.allclose(head.fit(support._replace(soft=soft), N)(query), head.fit(support, N)(query))
+
+
+@pytest.mark.parametrize("n", [2, 6])
+def test_any_number_of_ways(head: AbstractHead, n: int) -> None:
+    support, query = episode(n)
+    prototypes = torch.stack([support.x[:, i * K : (i + 1) * K].mean(1) for i in range(n)], 1)
+    assert head.fit(support, n)(prototypes * 50).argmax(-1).shape == (E, n)
+    assert head.fit(support, n)(query).shape == (E, Q, n)
+
+
+def test_gradients_are_right_and_reach_every_parameter(head: AbstractHead) -> None:
+    support, query = episode()
+    z = support.x[:1, ::2].clone().requires_grad_()
+    y = support.y[:1, ::2]
+
+    def logits(z: torch.Tensor, q: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = head.fit(LabelledSet(z, y), N)(q)
+        return out
+
+    q = query[:1, :2].clone().requires_grad_()
+    assert torch.autograd.gradcheck(logits, (z, q, *head.parameters()))
+    logits(z, q).pow(2).sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in head.parameters())
+
+
+def test_saved_and_loaded_predictor_gives_the_same_bits(head: AbstractHead, tmp_path: Path) -> None:
+    support, query = episode()
+    adapted = head.fit(support, N)
+    save_adapted(adapted, tmp_path / "predictor.safetensors")
+    loaded = load_adapted(tmp_path / "predictor.safetensors")
+    assert torch.equal(loaded(query), adapted(query))
+    assert torch.equal(loaded.support_ids, support.id)
+
+
+@pytest.mark.parametrize("mode", ["running", "support", "batch"])
+@pytest.mark.parametrize("name", HEADS)
+def test_learner_adapts_without_changing_itself_in_every_batch_norm_mode(name: str, mode: str) -> None:
+    encoder = build_encoder("conv4-32", ImageSpec(16, 1))
+    learner = HeadLearner(encoder, resolve("method", HEADS, name)(), mode)
+    x = torch.rand(2, N * 2, 1, 16, 16)
+    y = torch.arange(N).repeat_interleave(2).expand(2, -1)
+    query = torch.rand(2, Q, 1, 16, 16)
+    before = {key: value.clone() for key, value in learner.state_dict().items()}
+    logits = learner.adapt(LabelledSet(x, y), N)(query)
+    assert all(torch.equal(before[key], value) for key, value in learner.state_dict().items())
+    for e in range(2):
+        assert torch.allclose(learner.adapt(LabelledSet(x[e], y[e]), N)(query[e]), logits[e], atol=1e-4, rtol=1e-4)
+    one = learner.adapt(LabelledSet(x, y), N)(query[:, :2])
+    sees_other_queries = not torch.allclose(one, logits[:, :2], atol=1e-4, rtol=1e-4)
+    assert sees_other_queries == learner.traits.transductive == (mode == "batch")
+
+
+def test_support_mode_depends_on_the_support_statistics() -> None:
+    """Brighter support pictures of the same class structure move the queries' features in `support` mode only."""
+    encoder = build_encoder("conv4-32", ImageSpec(16, 1))
+    y = torch.arange(N).repeat_interleave(2)
+    x, query = torch.rand(N * 2, 1, 16, 16), torch.rand(Q, 1, 16, 16)
+    for mode, same in (("running", True), ("support", False)):
+        learner = HeadLearner(encoder, resolve("method", HEADS, "protonet")(), mode)  # type: ignore[arg-type]
+        features = [learner.adapt(LabelledSet(s, y), N).features(query) for s in (x, x * 0.2)]
+        assert torch.allclose(*features, atol=1e-5) == same
+
+
+def test_clear_errors() -> None:
+    support, _ = episode()
+    for name in HEADS:
+        with pytest.raises(ConfigError, match=r"labels: expected 0\.\.1, found 0\.\.3"):
+            make(name).fit(support, 2)
+        with pytest.raises(DataError, match="class 4 has no picture"):
+            make(name).fit(support, 5)
+        with pytest.raises(DataError, match="found NaN"):
+            make(name).fit(support._replace(x=support.x / 0 * 0), N)
+    for name in ("ridge", "r2d2"):
+        with pytest.raises(ConfigError, match="penalty: expected more than 0, found 0"):
+            resolve("method", HEADS, name)(penalty=0)
+    with pytest.raises(ConfigError, match="did you mean 'protonet'"):
+        resolve("method", HEADS, "protonett")
