@@ -5,10 +5,12 @@ Field comments are the help texts of the command line.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from modicum.errors import ConfigError
+from modicum.registry import BACKBONES, HEADS, METHODS, suggest
 
 BatchNorm = Literal["running", "support", "batch"]
 Precision = Literal["float32", "bfloat16"]
@@ -21,6 +23,14 @@ def require(condition: bool, message: str) -> None:
     """Raise `ConfigError` with the message unless the condition holds."""
     if not condition:
         raise ConfigError(message)
+
+
+def require_known(option: str, name: str | None, known: Iterable[str], prefixes: tuple[str, ...] = ()) -> None:
+    """Raise `ConfigError` with the nearest known name unless the name is known, begins with a prefix, or is None."""
+    names = list(known)
+    if name is not None and name not in names and not name.startswith(prefixes or ("\0",)):
+        others = [f"{prefix}NAME" for prefix in prefixes]
+        raise ConfigError(f"{option}: unknown {name!r}{suggest(name, names)}; known: {', '.join([*names, *others])}")
 
 
 @dataclass(frozen=True)
@@ -48,8 +58,12 @@ class Fit:
     folds: int = 5  # outer folds of the nested cross-validation
     seed: int = 0  # seed of folds and intervals
     online: bool = False  # allow hub downloads of encoder weights
-    pictures: bool = True  # keep thumbnails in the classifier (--pictures false for private data)
+    pictures: bool = True  # keep thumbnails in the classifier; off for private data
     json: str | None = None  # write the result here
+
+    def __post_init__(self) -> None:
+        require(self.folds >= 2, f"folds: expected at least 2, found {self.folds}")
+        require_known("head", self.head, ("auto", *HEADS))
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,12 @@ class Predict:
     reject: float | None = None  # say "none of these" at this rate of wrongly rejected pictures of known classes, 0..1
     neighbours: int = 3  # how many support pictures to show
     json: str | None = None  # write the result here
+
+    def __post_init__(self) -> None:
+        require(self.top >= 1, f"top: expected at least 1 label, found {self.top}")
+        require(self.neighbours >= 0, f"neighbours: expected 0 or more, found {self.neighbours}")
+        inside = self.reject is None or 0 < self.reject < 1
+        require(inside, f"reject: expected a rate between 0 and 1 (0.05 rejects one in twenty), found {self.reject}")
 
 
 @dataclass(frozen=True)
@@ -85,6 +105,9 @@ class Forget:
     out: str | None = None  # write the new classifier here instead of over the old one
     json: str | None = None  # write the result here
 
+    def __post_init__(self) -> None:
+        require(bool(self.id or self.class_name), "nothing to forget: give picture ids by --id or a class by --class")
+
 
 @dataclass(frozen=True)
 class Train:
@@ -102,25 +125,25 @@ class Train:
     batch: int = 4  # tasks per step
     steps: int = 10_000  # steps of training
     optimizer: Literal["sgd", "adam"] = "adam"  # sgd: Nesterov momentum 0.9
-    learning_rate: float = 1e-3  # at the start
+    learning_rate: float = 1e-3  # learning rate at the start
     weight_decay: float = 0.0  # L2 penalty
-    schedule: Schedule = "halving"  # lee: x 0.06, 0.012, 0.0024 after 1/3, 2/3, 5/6 of the steps; halving: every halve_every
-    halve_every: int = 2_000  # steps
+    schedule: Schedule = "halving"  # lee: x 0.06, 0.012, 0.0024 after 1/3, 2/3, 5/6 of the steps
+    halve_every: int = 2_000  # steps between two halvings of the learning rate under the schedule halving
     augment: bool = False  # horizontal flip, random crop, colour jitter on support and query
     image_size: int | None = None  # side in pixels (default: the data set's usual one)
     channels: int | None = None  # 1 or 3 (default: the data set's usual one)
-    batch_norm: BatchNorm = "running"  # statistics at test time
-    precision: Precision = "float32"  # bfloat16: automatic mixed precision
+    batch_norm: BatchNorm = "running"  # statistics at test time: of training, of each support set, of each batch
+    precision: Precision = "float32"  # numbers of the forward pass; bfloat16: automatic mixed precision
     penalty: float = 50.0  # ridge, r2d2: lambda (at the start where it is learned)
     normalize: bool = False  # protonet: divide squared distances by the number of features
-    validate_every: int = 500  # steps between validations
+    validate_every: int = 500  # training steps between validations
     validation_tasks: int = 200  # tasks of a validation
     validation_ways: int = 5  # ways of validation tasks (fewer where the split has fewer classes)
     validation_shots: int = 1  # shots of validation tasks
     seed: int = 0  # seed of parameters and tasks
     device: str = "auto"  # auto | cpu | cuda
     threads: int | None = None  # CPU threads of torch
-    resume: bool = False  # go on from the last checkpoint in OUT
+    resume: bool = False  # go on from the last checkpoint in the run folder
     tensorboard: bool = True  # also write TensorBoard logs where tensorboard is installed
 
     def __post_init__(self) -> None:
@@ -131,6 +154,8 @@ class Train:
         require(self.weight_decay >= 0, f"weight_decay: expected 0 or more, found {self.weight_decay}")
         require(self.penalty > 0, f"penalty: expected more than 0, found {self.penalty}")
         require(self.channels in (None, 1, 3), f"channels: expected 1 or 3, found {self.channels}")
+        require_known("method", self.method, METHODS)
+        require_known("backbone", self.backbone, BACKBONES, ("timm/", "torchvision/"))
 
 
 @dataclass(frozen=True)
@@ -160,6 +185,8 @@ class Evaluate:
         require(bool(self.shots) and min(self.shots) >= 1, f"shots: expected numbers of at least 1, found {self.shots}")
         require(self.tasks >= 2, f"tasks: expected at least 2, for an interval needs a spread; found {self.tasks}")
         require(self.queries >= 1, f"queries: expected at least 1, found {self.queries}")
+        require_known("split", self.split, ("train", "val", "test", "all"))
+        require_known("head", self.head, HEADS)
 
 
 @dataclass(frozen=True)
@@ -192,6 +219,9 @@ class Reproduce:
     seeds: list[int] = field(default_factory=lambda: [0])  # seeds to run
     json: str | None = None  # write the table here
 
+    def __post_init__(self) -> None:
+        require(bool(self.seeds), "seeds: expected at least one")
+
 
 @dataclass(frozen=True)
 class Demo:
@@ -201,7 +231,10 @@ class Demo:
     root: str | None = None  # where omniglot lies
     out: str = "modicum-demo"  # folder of run and report
     steps: int | None = None  # steps of training (default: what fits in two minutes on 2 cores)
-    seed: int = 0  # seed
+    seed: int = 0  # seed of parameters and tasks
+
+    def __post_init__(self) -> None:
+        require(self.steps is None or self.steps >= 1, f"steps: expected at least 1, found {self.steps}")
 
 
 @dataclass(frozen=True)

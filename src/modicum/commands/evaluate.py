@@ -1,0 +1,34 @@
+"""`modicum evaluate`: accuracy of a run over many tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from modicum.commands.output import percent, show_table, write_result
+from modicum.commands.progress import progress
+from modicum.configs import Evaluate
+
+
+def _cells(row: Mapping[str, Any]) -> list[object]:
+    mode = row["batch_norm"] + (" (transductive)" if row["transductive"] else "")
+    accuracy = [percent(row[key]) for key in ("accuracy", "ci95", "stderr")]
+    return [row["ways"], row["shots"], *accuracy, row["tasks"], mode]
+
+
+def show(record: Mapping[str, Any]) -> None:
+    """Print the rows of a result of `evaluate` as a table that says what the interval is over."""
+    columns = ("ways", "shots", "accuracy", "95 % interval ±", "standard error ±", "tasks", "batch norm")
+    show_table("", columns, [_cells(row) for row in record["rows"]])
+    print("The interval is over draws of tasks from these classes; other classes or another training are not in it.")
+
+
+def run(config: Evaluate) -> int:
+    """Evaluate, print a table, write the JSON."""
+    from modicum.training.evaluate import evaluate
+
+    with progress("evaluating") as tick:
+        record = evaluate(config, progress=tick)
+    show(record)
+    write_result(config.json, record)
+    return 0

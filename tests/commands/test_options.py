@@ -1,0 +1,62 @@
+"""The options of every command, read from the dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+
+import pytest
+
+from modicum.commands.help import command_help, overview
+from modicum.commands.options import COMMANDS
+
+NAMES = ["check", "fit", "predict", "extend", "forget", "train", "evaluate", "adapt", "report", "reproduce", "demo", "cache"]
+
+
+def test_the_commands_of_the_package_are_these() -> None:
+    assert list(COMMANDS) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_field_of_a_configuration_is_an_option_with_a_help_text(name: str) -> None:
+    command = COMMANDS[name]
+    assert {option.name for option in command.options} == {field.name for field in dataclasses.fields(command.config)}
+    assert [option.name for option in command.options if not option.help] == []
+    assert set(command.positionals) <= {option.name for option in command.options}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_names_every_flag_and_every_choice(name: str) -> None:
+    text = command_help(COMMANDS[name])
+    for option in COMMANDS[name].options:
+        assert option.shown in text
+        assert all(choice in text for choice in option.choices)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_has_a_module_that_runs_it(name: str) -> None:
+    assert importlib.util.find_spec(COMMANDS[name].module) is not None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_message_of_an_interruption_needs_only_fields_of_the_command(name: str) -> None:
+    fields = {option.name: f"<{option.name}>" for option in COMMANDS[name].options}
+    assert COMMANDS[name].interrupted.format_map(fields)
+
+
+def test_usage_shows_what_must_be_given() -> None:
+    assert command_help(COMMANDS["fit"]).startswith("usage: modicum fit DIR --out FOLDER [options]\n")
+    assert "modicum predict CLASSIFIER IMAGE [IMAGE ...] [options]" in command_help(COMMANDS["predict"])
+
+
+def test_defaults_and_required_options_are_told() -> None:
+    text = " ".join(command_help(COMMANDS["train"]).split())
+    assert "folder of the run, made here (required)" in text
+    assert "classes per training task (default: 5)" in text
+    assert "(on; --no_tensorboard turns it off)" in text
+
+
+def test_the_overview_lists_every_command_with_its_summary() -> None:
+    text = " ".join(overview().split())
+    for command in COMMANDS.values():
+        assert f" {command.name} {command.summary}" in text
