@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,19 @@ def test_data() -> Path:
     if not folder:
         pytest.skip("MODICUM_TEST_DATA is not set: no real data here")
     return Path(folder)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where MODICUM_TEST_DATA is set, a test of real data that skips has failed."""
+    report = yield
+    real = "test_data" in getattr(item, "fixturenames", ())
+    if report.skipped and real and os.environ.get("MODICUM_TEST_DATA") and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} skipped although MODICUM_TEST_DATA is set: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(autouse=True)
