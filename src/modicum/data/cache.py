@@ -1,0 +1,225 @@
+"""Pictures decoded once: in parallel, into one memory-mapped file per data set and preparation, kept up to date.
+
+The manifest is keyed by path, size and mtime_ns. Only new and changed pictures are decoded; the rest are copied from the
+old file. A damaged file is built anew. Two processes that build at once both write a whole file; the last rename stays.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+
+from modicum.data import store
+from modicum.data.images import VERSION, BadPicture, Facts, Preparation, Problem, content_hash, decode, quiet, read_bytes
+from modicum.data.sources import Listing
+from modicum.errors import FileFormatError, WriteError
+from modicum.files import cache_dir
+from modicum.runtime import Progress
+
+_BATCH = 64  # pictures per task of the pool
+
+
+class Decoded(NamedTuple):
+    """One picture after an attempt to decode it: pixels and facts, or the problem."""
+
+    pixels: np.ndarray | None
+    digest: bytes
+    facts: Facts
+    problem: Problem | None
+
+
+def cache_file(listing: Listing, prepare: Preparation) -> Path:
+    """Where the decoded pictures of a listing are kept."""
+    text = f"{VERSION}\0{listing.key}\0{prepare.side}\0{prepare.channels}"
+    key = blake2b(text.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
+    return cache_dir() / "pictures" / f"{key}.pictures"
+
+
+def _decode_file(folder: Path, path: str, prepare: Preparation) -> Decoded:
+    digest, nothing = bytes(16), Facts(0, 0, "-", "-", False)
+    try:
+        data = read_bytes(folder / path)
+        digest = bytes.fromhex(content_hash(data))
+        pixels, facts = decode(data, prepare)
+        return Decoded(pixels, digest, facts, None)
+    except BadPicture as error:
+        return Decoded(None, digest, nothing, Problem(path, error.kind, str(error)))
+
+
+def _decode_all(folder: Path, paths: list[str], prepare: Preparation, progress: Progress | None) -> Iterator[Decoded]:
+    """Decode in a pool of threads, in order, with a bounded number of pictures in memory."""
+    batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
+    workers = min(32, os.cpu_count() or 1)
+
+    def work(batch: list[str]) -> list[Decoded]:
+        return [_decode_file(folder, path, prepare) for path in batch]
+
+    done = 0
+    with quiet(), ThreadPoolExecutor(workers) as pool:
+        try:
+            for start in range(0, len(batches), 4 * workers):
+                for decoded in pool.map(work, batches[start : start + 4 * workers]):
+                    yield from decoded
+                    done += len(decoded)
+                    if progress is not None:
+                        progress(done, len(paths))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _old(path: Path) -> tuple[store.Manifest, np.ndarray] | None:
+    try:
+        return store.read(path)
+    except FileFormatError:
+        return None
+
+
+def _same(manifest: store.Manifest, listing: Listing) -> bool:
+    return manifest.paths == listing.paths and np.array_equal(manifest.stats, listing.stats)
+
+
+class _Builder:
+    """Collects rows for a new manifest."""
+
+    def __init__(self, count: int, prepare: Preparation) -> None:
+        self.prepare = prepare
+        self.row = np.full(count, -1, np.int64)
+        self.digests = np.zeros((count, 16), np.uint8)
+        self.sums = np.zeros(count, np.uint32)
+        self.shape = np.zeros((count, 3), np.int32)
+        self.looks = np.zeros(count, np.uint8)
+        self.names: dict[str, int] = {}
+        self.problems: list[Problem] = []
+        self.rows = 0
+
+    def add(self, index: int, decoded: Decoded) -> None:
+        """Record picture `index`; pixels, if any, take the next row."""
+        facts = decoded.facts
+        self.digests[index] = np.frombuffer(decoded.digest, np.uint8)
+        self.shape[index] = facts.width, facts.height, facts.animated
+        self.looks[index] = self.names.setdefault(f"{facts.format} {facts.mode}", len(self.names))
+        if decoded.problem is not None:
+            self.problems.append(decoded.problem)
+        if decoded.pixels is not None:
+            self.sums[index] = zlib.crc32(decoded.pixels.data)
+            self.row[index] = self.rows
+            self.rows += 1
+
+    def manifest(self, listing: Listing) -> store.Manifest:
+        """The finished manifest."""
+        return store.Manifest(
+            self.prepare, listing.paths, listing.stats, self.row, self.digests, self.sums, self.shape, self.looks,
+            tuple(self.names), tuple(self.problems),
+        )  # fmt: skip
+
+
+def _known(old: tuple[store.Manifest, np.ndarray] | None, listing: Listing) -> dict[str, int]:
+    """Path -> index in the old manifest of the pictures that did not change."""
+    if old is None:
+        return {}
+    manifest = old[0]
+    now = dict(zip(listing.paths, map(tuple, listing.stats.tolist()), strict=True))
+    before = map(tuple, manifest.stats.tolist())
+    return {path: i for i, (path, stat) in enumerate(zip(manifest.paths, before, strict=True)) if now.get(path) == stat}
+
+
+def _reuse(old: tuple[store.Manifest, np.ndarray], index: int) -> Decoded:
+    manifest, pixels = old
+    row = int(manifest.row[index])
+    problem = None
+    if row < 0:
+        problem = next((p for p in manifest.problems if p.path == manifest.paths[index]), None)
+    return Decoded(pixels[row] if row >= 0 else None, manifest.digests[index].tobytes(), manifest.facts(index), problem)
+
+
+def _build(
+    listing: Listing,
+    prepare: Preparation,
+    old: tuple[store.Manifest, np.ndarray] | None,
+    out: IO[bytes],
+    progress: Progress | None,
+) -> None:
+    """Write the cache of a listing into an open file."""
+    store.begin(out)
+    known = _known(old, listing)
+    fresh = _decode_all(listing.folder, [path for path in listing.paths if path not in known], prepare, progress)
+    builder = _Builder(len(listing.paths), prepare)
+    for index, path in enumerate(listing.paths):
+        at = known.get(path)
+        decoded = next(fresh) if old is None or at is None else _reuse(old, at)
+        builder.add(index, decoded)
+        if decoded.pixels is not None:
+            out.write(decoded.pixels.data)
+    store.finish(out, builder.manifest(listing))
+
+
+def open_cache(
+    listing: Listing, prepare: Preparation, *, deep: bool = False, progress: Progress | None = None
+) -> tuple[store.Manifest, np.ndarray]:
+    """(manifest, memory-mapped pixels uint8 (m, side, side, C)) of a listing, decoding what is new or changed.
+
+    deep: re-read every file and decode anew those whose bytes or whose rows are no longer what the manifest says.
+    """
+    path = cache_file(listing, prepare)
+    old = _old(path)
+    if old is not None and deep:
+        old = _verified(old, listing)
+    if old is not None and _same(old[0], listing):
+        return old
+    with store.writing(path) as out:
+        _build(listing, prepare, old, out, progress)
+    return store.read(path)
+
+
+def _verified(old: tuple[store.Manifest, np.ndarray], listing: Listing) -> tuple[store.Manifest, np.ndarray]:
+    """The old cache with pictures whose bytes or pixels changed unseen marked as changed."""
+    manifest, pixels = old
+    stats = manifest.stats.copy()
+    for index, path in enumerate(manifest.paths):
+        row = int(manifest.row[index])
+        try:
+            same = content_hash(read_bytes(listing.folder / path)) == manifest.digests[index].tobytes().hex()
+        except BadPicture:
+            same = False
+        if row < 0 or not same or zlib.crc32(pixels[row].data) != manifest.sums[index]:
+            stats[index] = -1
+    return replace(manifest, stats=stats), pixels
+
+
+class Entry(NamedTuple):
+    """One cache file: path, bytes, when it was last written (seconds since 1970)."""
+
+    path: Path
+    size: int
+    written: float
+
+
+def entries() -> list[Entry]:
+    """Everything in the cache folder, largest first."""
+    found = []
+    for path in cache_dir().rglob("*"):
+        if path.is_file():
+            status = path.stat()
+            found.append(Entry(path, status.st_size, status.st_mtime))
+    return sorted(found, key=lambda entry: -entry.size)
+
+
+def clear() -> int:
+    """Delete everything in the cache folder; how many bytes that freed."""
+    freed = sum(entry.size for entry in entries())
+    for folder in ("pictures", "archives", "sets"):
+        try:
+            if (cache_dir() / folder).exists():
+                shutil.rmtree(cache_dir() / folder)
+        except OSError as error:
+            raise WriteError(f"cannot clear {cache_dir() / folder}: {error.strerror}") from error
+    return freed
