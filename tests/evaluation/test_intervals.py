@@ -24,7 +24,7 @@ def test_both_radii_of_a_mean() -> None:
     assert found.mean == 0.5
     assert found.stderr == pytest.approx(0.5, abs=1e-15)
     assert found.ci95 == pytest.approx(6.3531, abs=1e-4)
-    assert (found.n, found.over) == (2, "two draws")
+    assert (found.count, found.over) == (2, "two draws")
 
 
 def test_student_quantiles() -> None:

@@ -27,6 +27,7 @@ The interval is over new pictures (or new groups) of these classes, with the tra
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -36,13 +37,14 @@ from modicum.errors import DataError
 from modicum.evaluation.accuracy import Floats, Ints, balanced_accuracy, confusion_counts
 
 
-class MeanInterval(NamedTuple):
-    """A mean of n values with both radii: `mean` +- `ci95` (95 % interval), +- `stderr` (one standard error), over `over`."""
+@dataclass(frozen=True)
+class MeanInterval:
+    """A mean of `count` values with both radii, `ci95` (95 % interval) and `stderr` (one standard error), over `over`."""
 
     mean: float
     ci95: float
     stderr: float
-    n: int
+    count: int
     over: str
 
 
