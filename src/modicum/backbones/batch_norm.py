@@ -15,8 +15,8 @@ Training (`forward_training`) normalises by the batch and moves copies of the bu
 unbiased variance sum (v - mean)^2 / (m - 1), as torch does. Only the outer loop puts such copies back into a module.
 
 All functions take any module whose batch norm goes through `torch.nn.functional.batch_norm` (torch's own layers and
-timm's); `probe` says whether a module is one that can be run so. Gradients reach the module's own parameters, and in the
-support mode flow through the statistics too. A module's `training` flags are put back, and not touched where they are right.
+timm's); `probe.probe` says whether a module can be run so. Gradients reach the module's own parameters, and in the support
+mode flow through the statistics too. A module's `training` flags are put back, and not touched where they are right.
 """
 
 from __future__ import annotations
