@@ -157,13 +157,19 @@ def test_a_result_file_that_cannot_be_written_is_refused_before_the_work(
     assert "no folder that can be written to" in capsys.readouterr().err
 
 
-def test_an_interruption_tells_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interruption_tells_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def run(config: object) -> int:
         raise KeyboardInterrupt
 
     monkeypatch.setitem(sys.modules, "modicum.commands.train", SimpleNamespace(run=run))
-    assert main(["train", "--data", "digits", "--out", "my-run"]) == 130
-    assert "my-run holds the checkpoints so far; go on with the same command and --resume" in capsys.readouterr().err
+    words = ["train", "--data", "digits", "--out", str(tmp_path / "run")]
+    assert main(words) == 130
+    assert "nothing was written to" in capsys.readouterr().err
+    (tmp_path / "run").mkdir()
+    assert main(words) == 130
+    assert "run holds the checkpoints so far; go on with the same command and --resume" in capsys.readouterr().err
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

@@ -46,6 +46,8 @@ def _check_result_file(config: Any) -> None:
 def _interrupted(name: str, config: Any) -> str:
     if name not in COMMANDS or config is None:
         return "interrupted"
+    if getattr(config, "out", None) and not os.path.exists(config.out):
+        return f"interrupted; nothing was written to {config.out} yet"
     return f"interrupted; {COMMANDS[name].interrupted.format_map(vars(config))}"
 
 

@@ -33,7 +33,8 @@ def test_a_result_file_carries_the_schema(tmp_path: Path, capsys: pytest.Capture
 
 def test_an_evaluation_shows_both_radii_and_the_mode(capsys: pytest.CaptureFixture[str]) -> None:
     row = {"ways": 5, "shots": 1, "accuracy": 0.9876, "ci95": 0.0012, "stderr": 0.0006, "tasks": 1000}
-    show({"rows": [{**row, "batch_norm": "batch", "transductive": True}]})
+    over = "draws of 1000 tasks from the 5 classes of digits (test)"
+    show({"rows": [{**row, "batch_norm": "batch", "transductive": True}], "interval_over": over})
     out = capsys.readouterr().out
-    for part in ("98.76 %", "0.12 %", "0.06 %", "1000", "batch (transductive)", "draws of tasks"):
+    for part in ("98.76 %", "0.12 %", "0.06 %", "1000", "batch (transductive)", "draws of 1000 tasks"):
         assert part in out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from modicum.commands.output import percent, show_table, write_result
+from modicum.commands.output import percent, show_table
 from modicum.commands.progress import progress
 from modicum.configs import Evaluate
 
@@ -20,15 +20,17 @@ def show(record: Mapping[str, Any]) -> None:
     """Print the rows of a result of `evaluate` as a table that says what the interval is over."""
     columns = ("ways", "shots", "accuracy", "95 % interval ±", "standard error ±", "tasks", "batch norm")
     show_table("", columns, [_cells(row) for row in record["rows"]])
-    print("The interval is over draws of tasks from these classes; other classes or another training are not in it.")
+    print(f"The interval is over {record['interval_over']};")
+    print("what other classes or another training would change is not in it.")
 
 
 def run(config: Evaluate) -> int:
-    """Evaluate, print a table, write the JSON."""
+    """Evaluate and print a table; the library writes the JSON."""
     from modicum.training.evaluate import evaluate
 
     with progress("evaluating") as tick:
         record = evaluate(config, progress=tick)
     show(record)
-    write_result(config.json, record)
+    if config.json:
+        print(f"result: {config.json}")
     return 0

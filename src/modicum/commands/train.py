@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from modicum.commands.output import percent
 from modicum.commands.progress import progress
 from modicum.configs import Train
 
 
 def run(config: Train) -> int:
-    """Train, then say where the run is and what to do with it."""
+    """Train, then say which classes were held out, how good it got, and where the run is."""
     from modicum.training.episodic import train
+    from modicum.training.runs import read_run
 
     with progress("training") as tick:
-        train(config, progress=tick)
-    print(f"run: {config.out}")
-    print(f"next: modicum evaluate {config.out}")
+        result = train(config, progress=tick)
+    record = read_run(result.run)[2]
+    classes = ", ".join(f"{count} {name}" for name, count in record["data"]["splits"].items())
+    print(f"data: {record['data']['name']}, {record['data']['pictures']} pictures, classes: {classes}")
+    if record.get("split_rule"):
+        print(f"splits: {record['split_rule']}")
+    if result.validation is not None:
+        print(f"best validation accuracy: {percent(result.validation)}")
+    print(f"run: {result.run} ({result.steps} steps)")
+    print(f"next: modicum evaluate {result.run}")
     return 0
