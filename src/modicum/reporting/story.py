@@ -1,0 +1,159 @@
+"""Plain sentences about a source: what it is, how good, how sure, where it is wrong. Numbers come from result files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from modicum.reporting.confusion import mistakes, recalls
+from modicum.reporting.records import Accuracy, Source
+
+Sentences = list[tuple[str, str]]
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """`98.7 %` (with a space that does not break), or `-` where there is none. Never rounds up to 100 % nor down to 0 %."""
+    if value is None:
+        return "-"
+    text = f"{100 * value:.{digits}f}"
+    while ((float(text) == 100 and value < 1) or (float(text) == 0 and value > 0)) and digits < 6:
+        digits += 1
+        text = f"{100 * value:.{digits}f}"
+    return f"{text}\u00a0%"
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """`1 picture`, `2 pictures`."""
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def tell(source: Source) -> Sentences:
+    """(question, answer) in reading order."""
+    what = _what_run(source) if source.kind == "run" else _what_classifier(source)
+    told = [("What is this?", what), ("How good is it?", _how_good(source)), ("How sure is that?", _how_sure(source))]
+    if trust := _how_calibrated(source):
+        told.append(("Can its probabilities be believed?", trust))
+    told.append(("Where is it wrong?", _where_wrong(source)))
+    return told
+
+
+def _value(source: Source, name: str) -> Any:
+    found = source.config.get(name, source.details.get(name))
+    return "-" if found is None else found
+
+
+def _what_run(source: Source) -> str:
+    trained = max((int(entry.get("step") or 0) for entry in source.log), default=0)
+    steps = f"trained for {counted(trained, 'step', 'steps')}" if trained else "trained"
+    return (
+        f"A model that was {steps} on “{_value(source, 'data')}” to tell new classes apart from a few labelled pictures "
+        f"of each (method {_value(source, 'method')}, backbone {_value(source, 'backbone')}). "
+        "It is tested on classes that it never met in training."
+    )
+
+
+def _what_classifier(source: Source) -> str:
+    classes = list(source.details.get("classes") or source.classes)
+    pictures = _pictures(source)
+    size = f"of {counted(len(classes), 'class', 'classes')}" if classes else ""
+    support = f", learned from {counted(pictures, 'labelled picture', 'labelled pictures')}" if pictures else ""
+    head, encoder = named(source.details.get("head")), named(source.details.get("encoder"))
+    return (
+        f"A classifier {size}{support}. The encoder “{encoder}” turns each picture into numbers and stays as it is; "
+        f"the head “{head}” was chosen and fitted on your pictures."
+    )
+
+
+def _pictures(source: Source) -> int:
+    ids = source.details.get("ids")
+    if isinstance(ids, list | tuple):
+        return len(ids)
+    return sum(int(entry.get("n") or 0) for entry in source.per_class.values())
+
+
+def named(value: Any) -> str:
+    """The name in a record of a head or an encoder, or the text itself, or `-`."""
+    if isinstance(value, dict):
+        value = value.get("name") or value.get("backbone") or value.get("reference")
+    return "-" if value in (None, "") else str(value)
+
+
+def _how_good(source: Source) -> str:
+    if not source.accuracies:
+        return "Not measured yet: there is no result file. " + (
+            "Run `modicum evaluate` on this folder." if source.kind == "run" else "Too few pictures to hold any back."
+        )
+    return " ".join(_good(row) for row in source.accuracies)
+
+
+def _good(row: Accuracy) -> str:
+    chance = "" if row.chance is None else f" (guessing: {percent(row.chance)})"
+    if row.ways is None:
+        return f"It is right for {percent(row.value)} of pictures when every class counts the same{chance}."
+    shots = counted(row.shots or 0, "labelled picture", "labelled pictures")
+    return f"With {row.ways} classes and {shots} of each it names {percent(row.value)} of new pictures rightly{chance}."
+
+
+def _how_sure(source: Source) -> str:
+    rows = [row for row in source.accuracies if row.low is not None]
+    if not rows:
+        return "Unknown: no interval was measured."
+    parts = [f"{percent(row.low)} to {percent(row.high)} ({row.setting})" for row in rows]
+    over = "; ".join(dict.fromkeys(row.over for row in rows if row.over))
+    told = f"95 % intervals: {', '.join(parts)}." if len(parts) > 1 else f"95 % interval: {parts[0]}."
+    told += f" Each is over {over}." if over and len(parts) > 1 else f" It is over {over}." if over else ""
+    again = "another training run" if source.kind == "run" else "pictures taken under other circumstances"
+    told += f" Other classes or {again} may give other numbers."
+    return told + "".join(_spread(row) for row in rows[:1])
+
+
+def _spread(row: Accuracy) -> str:
+    """What a single task may give, which is far less certain than the mean."""
+    if row.per_task is None or len(row.per_task) < 20:
+        return ""
+    low, high = np.quantile(row.per_task, [0.05, 0.95])
+    return f" A single task varies more: 9 of 10 ({row.setting}) lie between {percent(low, 0)} and {percent(high, 0)}."
+
+
+def _how_calibrated(source: Source) -> str:
+    if source.kind == "run":
+        return ""
+    if source.ece is None:
+        return "Unknown: calibration could not be measured, so take them as scores that only rank."
+    verdict = "They are close to how often it is right" if source.ece <= 0.05 else "Take them with care"
+    return f"{verdict}: on pictures it had not seen, they were off by {percent(source.ece)} on average (ECE)."
+
+
+def _where_wrong(source: Source) -> str:
+    told = []
+    if source.confusion is not None:
+        if worst := mistakes(source.confusion, source.classes, 1):
+            first = worst[0]
+            told.append(
+                f"Its most frequent mistake: “{first.true}” called “{first.predicted}”, {first.count:,} of "
+                f"{counted(first.total, 'picture', 'pictures')} ({percent(first.share)})."
+            )
+        else:
+            told.append("It made no mistake on the pictures it was tested with.")
+    if lowest := class_recalls(source):
+        name, recall, n = lowest[0][:3]
+        told.append(f"It recognises “{name}” least often: {percent(recall)} of {counted(n, 'picture', 'pictures')}.")
+    if source.not_measurable:
+        told.append(
+            f"{counted(len(source.not_measurable), 'class has', 'classes have')} one picture only: usable, "
+            "but nobody can say how well it works on them."
+        )
+    return " ".join(told) or "Unknown: no confusion counts were recorded."
+
+
+def class_recalls(source: Source) -> list[tuple[str, float, int]]:
+    """(class, recall, pictures), lowest first, from the per-class record or else from the confusion counts."""
+    measured = [
+        (name, float(entry["recall"]), int(entry.get("n") or 0))
+        for name, entry in source.per_class.items()
+        if isinstance(entry.get("recall"), int | float)
+    ]
+    if measured:
+        return sorted(measured, key=lambda row: row[1])
+    return [] if source.confusion is None else recalls(source.confusion, source.classes)
