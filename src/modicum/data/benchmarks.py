@@ -1,10 +1,10 @@
-"""Data sets known by name: where they may lie, what their classes are called, which splits are published.
+"""Data sets known by name: where they may lie, what their classes are called, which class splits are published.
 
 | name | source | splits |
 |---|---|---|
 | digits | scikit-learn (UCI, test part), 8x8 upsampled | 0-4 train, 5-9 test, no val |
-| omniglot | Lake et al. 2015 (MIT) | Vinyals et al. 2016 with rotations by 90 degrees as classes; Lake's |
-| cifar-fs | CIFAR-100, train and test merged | Bertinetto et al. 2019 |
+| omniglot | Lake et al. 2015 (MIT) | `vinyals`: Vinyals et al. 2016, rotations by 90 degrees as classes; `lake` |
+| cifar-fs | CIFAR-100, train and test merged, 600 a class | Bertinetto et al. 2019 |
 | fc100 | the same pictures | Oreshkin et al. 2018 |
 | mini-imagenet | a local copy, a folder per WordNet id | Ravi and Larochelle 2017 |
 """
@@ -13,42 +13,43 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from modicum.data.downloads import cifar100_folder, download, may_download
+from modicum.data.images import Problem
 from modicum.data.sources import Listing, list_folder
 from modicum.data.splits import shipped
 from modicum.errors import DataError
-
-ROTATIONS = (0, 90, 180, 270)
+from modicum.runtime import Progress
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Folders under the root to look in, the usual size and channels, and names of the published splits."""
+    """Folders under the root to look in, usual size and channels, and the published splits, the usual one first."""
 
     folders: tuple[str, ...]
     size: int
     channels: int
     splits: tuple[str, ...]
-    download: str = ""
 
 
 _CIFAR = ("cifar100", "cifar-100", "cifar-fs", "cifar_fs", "fc100")
+_MINI = ("mini-imagenet", "mini_imagenet", "miniimagenet", "miniImageNet")
 KNOWN: Mapping[str, Benchmark] = {
     "digits": Benchmark((), 28, 1, ("digits",)),
-    "omniglot": Benchmark(("omniglot", "omniglot-py", "."), 28, 1, ("vinyals", "lake"), "Omniglot"),
-    "cifar-fs": Benchmark(_CIFAR, 32, 3, ("cifar-fs",), "CIFAR100"),
-    "fc100": Benchmark(_CIFAR, 32, 3, ("fc100",), "CIFAR100"),
-    "mini-imagenet": Benchmark(
-        ("mini-imagenet", "mini_imagenet", "miniimagenet", "miniImageNet"), 84, 3, ("mini-imagenet",)
-    ),
+    "omniglot": Benchmark(("omniglot", "omniglot-py"), 28, 1, ("vinyals", "lake")),
+    "cifar-fs": Benchmark(_CIFAR, 32, 3, ("cifar-fs",)),
+    "fc100": Benchmark(_CIFAR, 32, 3, ("fc100",)),
+    "mini-imagenet": Benchmark(_MINI, 84, 3, ("mini-imagenet",)),
 }
 
 
 def data_root(root: str | None) -> Path | None:
-    """The folder of data sets: the argument, else `MODICUM_DATA`, else None."""
+    """The folder of data sets: the argument, else `MODICUM_DATA`, else None; `DataError` where it is no folder."""
     folder = root or os.environ.get("MODICUM_DATA")
+    if folder and not Path(folder).is_dir():
+        raise DataError(f"{'root' if root else 'MODICUM_DATA'}: {folder} is not a folder")
     return Path(folder) if folder else None
 
 
@@ -58,66 +59,97 @@ def character(path: str) -> str:
 
 
 def last_folder(path: str) -> str:
-    """The folder a picture lies in, without those above: train and test pictures of a class come together."""
+    """The folder a picture lies in without those above, so that train and test pictures of a class come together."""
     return path.split("/")[-2] if "/" in path else ""
 
 
-def _whole(name: str, folder: Path) -> bool:
-    """Whether a folder looks like the data set."""
+def _find(name: str, top: Path) -> Path | None:
+    places = [top / folder for folder in KNOWN[name].folders]
     if name == "omniglot":
-        return (folder / "images_background").is_dir() and (folder / "images_evaluation").is_dir()
-    return folder.is_dir()
+        return next((place for place in places if (place / "images_background").is_dir()), None)
+    return next((place for place in places if place.is_dir()), None)
 
 
-def find(name: str, root: Path | None) -> Path | None:
-    """The folder of a known data set under the root, or None."""
-    if root is None:
-        return None
-    places = (root / folder for folder in KNOWN[name].folders)
-    return next((place for place in places if _whole(name, place)), None)
-
-
-def list_known(name: str, root: str | None) -> Listing:
-    """The pictures of a known data set other than digits; `DataError` says where it was looked for."""
+def locate(name: str, root: str | None, progress: Progress | None = None) -> Path:
+    """The folder of a known data set: under the root, in torchvision's layout, or downloaded; else `DataError`."""
     top = data_root(root)
-    folder = find(name, top)
-    if folder is None:
+    found = None if top is None else _find(name, top)
+    if found is None and name in ("cifar-fs", "fc100"):
+        found = cifar100_folder(top, progress)
+    if found is None and may_download(name):
+        found = download(name, top, progress)
+    if found is None:
         raise DataError(not_found(name, top))
-    if name == "omniglot":
-        listing = list_folder(folder, name, character, lambda path: path.startswith("images_") and path.count("/") == 3)
-    else:
-        wanted = {class_name for classes in shipped(name).values() for class_name in classes}
-        listing = list_folder(folder, name, last_folder, lambda path: last_folder(path) in wanted)
-    return listing
+    return found
 
 
 def not_found(name: str, top: Path | None) -> str:
     """The message for a data set that is nowhere."""
     if top is None:
-        looked = "nowhere, for neither --root nor MODICUM_DATA is set"
+        looked = "neither --root nor MODICUM_DATA is set, so there was no folder to look in"
     else:
-        looked = ", ".join(str(top / folder) for folder in KNOWN[name].folders)
-    return f"data: {name} was not found; looked in: {looked}. Give the folder that holds it with --root or MODICUM_DATA"
+        looked = f"looked for {', '.join(str(top / folder) for folder in KNOWN[name].folders)}"
+    if name == "mini-imagenet":
+        how = "its pictures may not be passed on, so bring a copy: a folder per WordNet id (n01532829, ...)"
+    else:
+        how = "downloads are off here (MODICUM_OFFLINE); fetch it where there is a network"
+    return f"data: {name} was not found: {looked}. {how}, and give the folder above it with --root or MODICUM_DATA"
 
 
-def published(name: str, which: str | None) -> tuple[dict[str, tuple[str, ...]], str] | None:
-    """The published class split of a known name and its rule in words; None where `which` is no published name.
+def list_known(name: str, root: str | None, splits: str | None, progress: Progress | None = None) -> Listing:
+    """The pictures of a known data set other than digits, with its published split (the usual one where None).
 
-    Omniglot's classes here are characters; its Vinyals splits stand for each character in four rotations.
+    Omniglot's classes are characters here. `DataError` says where the data was looked for.
     """
-    which = which or KNOWN[name].splits[0]
-    if which not in KNOWN[name].splits:
-        return None
+    folder = locate(name, root, progress)
+    if name == "omniglot":
+        listing = list_folder(folder, name, character, lambda path: path.startswith("images_") and path.count("/") == 3)
+    else:
+        wanted = {class_name for classes in shipped(name).values() for class_name in classes}
+        listing = list_folder(folder, name, last_folder, lambda path: last_folder(path) in wanted)
+    if not listing.paths:
+        raise DataError(f"data: {folder} holds none of the classes of {name}")
+    which = splits or KNOWN[name].splits[0]
+    return with_published(listing, which) if which in KNOWN[name].splits else listing
+
+
+def with_published(listing: Listing, which: str) -> Listing:
+    """The listing with a published class split; classes of it that are not there are a problem of kind "incomplete"."""
+    if which == "lake":
+        return _lake(listing)
+    splits, rule = published(which)
+    present = set(listing.classes)
+    lost = [class_name for classes in splits.values() for class_name in classes if class_name not in present]
+    problems = listing.problems
+    if lost:
+        told = f"{len(lost)} classes are missing ({', '.join(lost[:3])}{', ...' if lost[3:] else ''})"
+        problems = (*problems, Problem(str(listing.folder), "incomplete", f"{told}; numbers are not comparable"))
+    kept = {split: tuple(c for c in classes if c in present) for split, classes in splits.items()}
+    return replace(listing, splits=kept, split_rule=rule, problems=problems)
+
+
+def published(which: str) -> tuple[dict[str, tuple[str, ...]], str]:
+    """A published class split and where it is from, in words; Omniglot's in characters without rotations."""
     if which == "digits":
         return {"train": tuple("01234"), "test": tuple("56789")}, "digits: 0-4 train, 5-9 test; too few classes for a val"
     if which == "vinyals":
-        record = shipped("omniglot-vinyals")
-        characters = {
+        splits = {
             split: tuple(f"{alphabet}/character{index:02d}" for alphabet, indices in tree.items() for index in indices)
-            for split, tree in record.items()
+            for split, tree in shipped("omniglot-vinyals").items()
         }
-        return characters, "omniglot: Vinyals split, 1028/172/423 characters in 4 rotations"
-    if which == "lake":
-        return {}, "omniglot: Lake's split, 964 background characters train, 659 evaluation characters test; no val"
+        return splits, "omniglot: Vinyals split, 1028/172/423 characters in 4 rotations each"
     splits = {split: tuple(classes) for split, classes in shipped(which).items()}
-    return splits, f"{name}: published split, {'/'.join(str(len(classes)) for classes in splits.values())} classes"
+    return splits, f"{which}: published split, {'/'.join(str(len(classes)) for classes in splits.values())} classes"
+
+
+def _lake(listing: Listing) -> Listing:
+    """Lake's split by the folder each character lies in; it has no val."""
+    place = dict(zip(listing.labels.tolist(), listing.paths, strict=True))
+    splits = {
+        split: tuple(listing.classes[label] for label in sorted(place) if place[label].startswith(folder))
+        for split, folder in (("train", "images_background"), ("test", "images_evaluation"))
+    }
+    rule = (
+        f"omniglot: Lake's split, {len(splits['train'])} background characters train, {len(splits['test'])} evaluation test"
+    )
+    return replace(listing, splits=splits, split_rule=f"{rule}; no val, no rotations")

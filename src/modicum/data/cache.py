@@ -6,11 +6,8 @@ old file. A damaged file is built anew. Two processes that build at once both wr
 
 from __future__ import annotations
 
-import os
 import shutil
 import zlib
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
@@ -19,22 +16,12 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from modicum.data import store
-from modicum.data.images import VERSION, BadPicture, Facts, Preparation, Problem, content_hash, decode, quiet, read_bytes
+from modicum.data.decoding import BATCH, Decoded, decode_all
+from modicum.data.images import VERSION, BadPicture, Preparation, Problem, content_hash, quiet, read_bytes
 from modicum.data.sources import Listing
 from modicum.errors import FileFormatError, WriteError
 from modicum.files import cache_dir
 from modicum.runtime import Progress
-
-_BATCH = 64  # pictures per task of the pool
-
-
-class Decoded(NamedTuple):
-    """One picture after an attempt to decode it: pixels and facts, or the problem."""
-
-    pixels: np.ndarray | None
-    digest: bytes
-    facts: Facts
-    problem: Problem | None
 
 
 def cache_file(listing: Listing, prepare: Preparation) -> Path:
@@ -42,38 +29,6 @@ def cache_file(listing: Listing, prepare: Preparation) -> Path:
     text = f"{VERSION}\0{listing.key}\0{prepare.side}\0{prepare.channels}"
     key = blake2b(text.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
     return cache_dir() / "pictures" / f"{key}.pictures"
-
-
-def _decode_file(folder: Path, path: str, prepare: Preparation) -> Decoded:
-    digest, nothing = bytes(16), Facts(0, 0, "-", "-", False)
-    try:
-        data = read_bytes(folder / path)
-        digest = bytes.fromhex(content_hash(data))
-        pixels, facts = decode(data, prepare)
-        return Decoded(pixels, digest, facts, None)
-    except BadPicture as error:
-        return Decoded(None, digest, nothing, Problem(path, error.kind, str(error)))
-
-
-def _decode_all(folder: Path, paths: list[str], prepare: Preparation, progress: Progress | None) -> Iterator[Decoded]:
-    """Decode in a pool of threads, in order, with a bounded number of pictures in memory."""
-    batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
-    workers = min(32, os.cpu_count() or 1)
-
-    def work(batch: list[str]) -> list[Decoded]:
-        return [_decode_file(folder, path, prepare) for path in batch]
-
-    done = 0
-    with quiet(), ThreadPoolExecutor(workers) as pool:
-        try:
-            for start in range(0, len(batches), 4 * workers):
-                for decoded in pool.map(work, batches[start : start + 4 * workers]):
-                    yield from decoded
-                    done += len(decoded)
-                    if progress is not None:
-                        progress(done, len(paths))
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _old(path: Path) -> tuple[store.Manifest, np.ndarray] | None:
@@ -151,7 +106,7 @@ def _build(
     """Write the cache of a listing into an open file."""
     store.begin(out)
     known = _known(old, listing)
-    fresh = _decode_all(listing.folder, [path for path in listing.paths if path not in known], prepare, progress)
+    fresh = decode_all(listing.folder, [path for path in listing.paths if path not in known], prepare, progress)
     builder = _Builder(len(listing.paths), prepare)
     for index, path in enumerate(listing.paths):
         at = known.get(path)
@@ -163,36 +118,62 @@ def _build(
 
 
 def open_cache(
-    listing: Listing, prepare: Preparation, *, deep: bool = False, progress: Progress | None = None
+    listing: Listing, prepare: Preparation, *, progress: Progress | None = None
 ) -> tuple[store.Manifest, np.ndarray]:
-    """(manifest, memory-mapped pixels uint8 (m, side, side, C)) of a listing, decoding what is new or changed.
-
-    deep: re-read every file and decode anew those whose bytes or whose rows are no longer what the manifest says.
-    """
+    """(manifest, memory-mapped pixels uint8 (m, side, side, C)) of a listing, decoding what is new or changed."""
     path = cache_file(listing, prepare)
     old = _old(path)
-    if old is not None and deep:
-        old = _verified(old, listing)
     if old is not None and _same(old[0], listing):
         return old
-    with store.writing(path) as out:
+    return _write(path, listing, prepare, old, progress)
+
+
+def _write(
+    path: Path,
+    listing: Listing,
+    prepare: Preparation,
+    old: tuple[store.Manifest, np.ndarray] | None,
+    progress: Progress | None,
+) -> tuple[store.Manifest, np.ndarray]:
+    with quiet(), store.writing(path) as out:
         _build(listing, prepare, old, out, progress)
     return store.read(path)
 
 
-def _verified(old: tuple[store.Manifest, np.ndarray], listing: Listing) -> tuple[store.Manifest, np.ndarray]:
-    """The old cache with pictures whose bytes or pixels changed unseen marked as changed."""
+def verify(listing: Listing, prepare: Preparation, *, progress: Progress | None = None) -> list[str]:
+    """Read every file again: the paths whose bytes, or whose cached pixels, are no longer what the manifest says.
+
+    They, and those that could not be used before, are decoded anew. A file that changed with its size and time is no
+    surprise and is not among them.
+    """
+    path = cache_file(listing, prepare)
+    old = _old(path)
+    if old is None:
+        return []
     manifest, pixels = old
-    stats = manifest.stats.copy()
-    for index, path in enumerate(manifest.paths):
+    now = dict(zip(listing.paths, map(tuple, listing.stats.tolist()), strict=True))
+    stats, changed = manifest.stats.copy(), []
+    for index, (name, stat) in enumerate(zip(manifest.paths, map(tuple, manifest.stats.tolist()), strict=True)):
         row = int(manifest.row[index])
-        try:
-            same = content_hash(read_bytes(listing.folder / path)) == manifest.digests[index].tobytes().hex()
-        except BadPicture:
-            same = False
-        if row < 0 or not same or zlib.crc32(pixels[row].data) != manifest.sums[index]:
-            stats[index] = -1
-    return replace(manifest, stats=stats), pixels
+        if now.get(name) != stat or (row >= 0 and _sound(listing.folder / name, manifest, pixels, index)):
+            continue
+        stats[index] = -1
+        if row >= 0:
+            changed.append(name)
+        if progress is not None and index % BATCH == 0:
+            progress(index, len(manifest.paths))
+    if (stats != manifest.stats).any():
+        _write(path, listing, prepare, (replace(manifest, stats=stats), pixels), progress)
+    return changed
+
+
+def _sound(path: Path, manifest: store.Manifest, pixels: np.ndarray, index: int) -> bool:
+    """Whether a file's bytes and its cached pixels are what the manifest says."""
+    try:
+        same = content_hash(read_bytes(path)) == manifest.digests[index].tobytes().hex()
+    except BadPicture:
+        return False
+    return same and zlib.crc32(pixels[manifest.row[index]].data) == int(manifest.sums[index])
 
 
 class Entry(NamedTuple):

@@ -2,84 +2,132 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from modicum.data import benchmarks
+from modicum.data.archives import unpack
 from modicum.data.cache import open_cache
+from modicum.data.characters import digits, rotated
 from modicum.data.images import Preparation, Problem, picture_size, quiet, side_of
+from modicum.data.picture_set import PictureSet
 from modicum.data.sources import Listing, list_folder
 from modicum.data.splits import by_rule, from_file
+from modicum.data.store import Manifest
+from modicum.data.tables import groups_beside, label_column, list_table, read_table
 from modicum.errors import ConfigError, DataError
+from modicum.registry import suggest
 from modicum.runtime import Progress
 
+__all__ = ["NOTES", "PictureSet", "list_data", "load", "open_pictures", "refuse_listing", "usual_preparation"]
+
 SIZES = (28, 32, 64, 84)
+NOTES = ("ignored", "empty-folder", "incomplete", "repeated")  # problems that cost no picture
 
 
-@dataclass(frozen=True)
-class PictureSet:
-    """n pictures of C classes.
-
-    pixels uint8 (n, side, side, channels), memory-mapped or in RAM. labels int64 (n,): index into classes. ids: path
-    inside DATA, unique. digests: hash of the content, equal for equal pictures. groups int64 (n,): index into
-    group_names, or None. splits: split -> class names, class-disjoint. split_rule: where they come from, in words.
-    skipped: pictures that could not be used and why.
-    """
-
-    pixels: np.ndarray
-    labels: np.ndarray
-    classes: tuple[str, ...]
-    ids: tuple[str, ...]
-    digests: tuple[str, ...] = ()
-    groups: np.ndarray | None = None
-    group_names: tuple[str, ...] = ()
-    splits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    split_rule: str = ""
-    skipped: tuple[Problem, ...] = ()
-    name: str = ""
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def split(self, name: str) -> PictureSet:
-        """Only the classes of a split, relabelled 0..C-1 in class order; "all" is every class, "train+val" a union."""
-        if name == "all":
-            return self
-        parts = name.split("+")
-        for part in parts:
-            if part not in self.splits:
-                known = ", ".join([*self.splits, "all"])
-                raise DataError(f"split: {self.name} has no split {part!r}; it has: {known}. {self.split_rule}".rstrip())
-        wanted = {class_name for part in parts for class_name in self.splits[part]}
-        classes = tuple(class_name for class_name in self.classes if class_name in wanted)
-        table = np.full(len(self.classes), -1, np.int64)
-        table[[index for index, class_name in enumerate(self.classes) if class_name in wanted]] = np.arange(len(classes))
-        keep = np.flatnonzero(table[self.labels] >= 0)
-        part_set = self.subset(keep)
-        return replace(part_set, labels=table[part_set.labels], classes=classes, splits={name: classes})
-
-    def subset(self, keep: np.ndarray) -> PictureSet:
-        """The pictures at the given indices (or where a boolean mask holds); classes stay as they are."""
-        keep = np.flatnonzero(keep) if keep.dtype == bool else keep
-        whole = len(keep) > 0 and np.array_equal(keep, np.arange(keep[0], keep[0] + len(keep)))
-        pixels = self.pixels[keep[0] : keep[0] + len(keep)] if whole else self.pixels[keep]  # a slice stays a view
-        return replace(
-            self,
-            pixels=pixels,
-            labels=self.labels[keep],
-            ids=tuple(self.ids[i] for i in keep),
-            digests=tuple(self.digests[i] for i in keep) if self.digests else (),
-            groups=None if self.groups is None else self.groups[keep],
-        )
+def list_data(
+    data: str,
+    *,
+    root: str | None = None,
+    splits: str | None = None,
+    group: str | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Listing:
+    """What DATA (not digits) holds, before decoding, with groups and class splits; options as in `open_pictures`."""
+    if data not in benchmarks.KNOWN:
+        return _with_splits(_list_path(Path(data), group, progress), splits, seed)
+    if group is not None:
+        raise DataError(f"group: {data} has no column {group!r}; only tables and folders with a CSV beside them have")
+    listing = benchmarks.list_known(data, root, splits, progress)
+    return listing if listing.split_rule else _with_splits(listing, splits, seed)
 
 
-def usual_size(listing: Listing) -> int:
+def _with_splits(listing: Listing, splits: str | None, seed: int) -> Listing:
+    """The listing with the splits of a file, else its own, else drawn by the seed."""
+    if splits is not None:
+        table, rule = from_file(Path(splits), listing.classes)
+    elif listing.splits or listing.split_rule or not listing.classes:
+        return listing
+    else:
+        table, rule = by_rule(listing.classes, seed)
+    return replace(listing, splits=table, split_rule=rule)
+
+
+def load(
+    data: str,
+    *,
+    root: str | None = None,
+    size: int | None = None,
+    channels: int | None = None,
+    splits: str | None = None,
+    group: str | None = None,
+    seed: int = 0,
+    margin: float = 1.0,
+    min_classes: int = 2,
+    progress: Progress | None = None,
+) -> tuple[Listing, Manifest, np.ndarray]:
+    """Listing, manifest and pixels of DATA, bad pictures and all; options as in `open_pictures`."""
+    if data == "digits":
+        listing, manifest, pixels = digits(usual_preparation(data, None, size, channels, margin))
+        if splits in (None, "digits"):
+            return benchmarks.with_published(listing, "digits"), manifest, pixels
+        return _with_splits(listing, splits, seed), manifest, pixels
+    listing = list_data(data, root=root, splits=splits, group=group, seed=seed, progress=progress)
+    refuse_listing(listing, min_classes)
+    prepare = usual_preparation(data, listing, size, channels, margin)
+    return (listing, *open_cache(listing, prepare, progress=progress))
+
+
+def _list_path(path: Path, group: str | None, progress: Progress | None) -> Listing:
+    if path.is_dir():
+        listing = list_folder(path)
+        return listing if group is None else groups_beside(listing, group)
+    if path.suffix.lower() in (".csv", ".tsv") and path.is_file():
+        return list_table(path, group)
+    if path.is_file() and zipfile.is_zipfile(path):
+        return replace(_list_zip(unpack(path, progress), group), name=path.stem)
+    known = ", ".join(benchmarks.KNOWN)
+    if path.exists():
+        raise DataError(f"data: {path} is neither a folder, a CSV (.csv), a zip nor a known name ({known})")
+    hint = suggest(str(path), benchmarks.KNOWN)
+    raise DataError(f"data: there is no {path}{hint}; expected a folder of class folders, a CSV, a zip, or one of {known}")
+
+
+def _list_zip(folder: Path, group: str | None) -> Listing:
+    """Class folders where the zip holds any, else the one table in it that has paths and labels."""
+    listing = list_folder(folder)
+    if len(listing.classes) > 1:
+        return listing if group is None else groups_beside(listing, group)
+    tables = [read_table(path) for path in sorted(folder.glob("*.csv"))]
+    fitting = [table for table in tables if "path" in table.columns and label_column(table) is not None]
+    return list_table(fitting[0].path, group, confined=True) if fitting else listing
+
+
+def usual_preparation(
+    data: str, listing: Listing | None, size: int | None, channels: int | None, margin: float
+) -> Preparation:  # fmt: skip
+    """Side and channels pictures are brought to, where None by the data's usual ones."""
+    if channels not in (None, 1, 3):
+        raise ConfigError(f"channels: expected 1 or 3, found {channels}")
+    if size is not None and not 1 <= size <= 1024:
+        raise ConfigError(f"size: expected 1 to 1024 pixels, found {size}")
+    if not 1 <= margin <= 4:
+        raise ConfigError(f"margin: expected 1 to 4, found {margin}")
+    known = benchmarks.KNOWN.get(data)
+    if size is None:
+        size = known.size if known else SIZES[0] if listing is None else _usual_size(listing)
+    return Preparation(side_of(size, margin), channels or (known.channels if known else 3))
+
+
+def _usual_size(listing: Listing) -> int:
     """The largest of 28, 32, 64, 84 not above the median short side of up to 101 pictures, evenly spaced."""
-    step = max(1, len(listing.paths) // 101)
+    step = -(-len(listing.paths) // 101) or 1
     with quiet():
         sizes = [picture_size(listing.folder / path) for path in listing.paths[::step]]
     short = [min(size) for size in sizes if size is not None]
@@ -87,66 +135,39 @@ def usual_size(listing: Listing) -> int:
     return max([size for size in SIZES if size <= median], default=SIZES[0])
 
 
-def _digits(size: int, channels: int) -> PictureSet:
-    """scikit-learn's 1,797 handwritten digits, 8x8 with 17 grey levels, upsampled bilinearly; light on dark."""
-    from PIL import Image
-    from sklearn.datasets import load_digits
-
-    from modicum.data.images import content_hash
-
-    bunch = load_digits()
-    small = np.round(bunch.images * (255 / 16)).astype(np.uint8)
-    order = np.argsort(bunch.target, kind="stable")
-    large = [np.asarray(Image.fromarray(small[i]).resize((size, size), Image.Resampling.BILINEAR)) for i in order]
-    pixels = np.repeat(np.stack(large)[..., None], channels, axis=-1)
-    labels = bunch.target[order].astype(np.int64)
-    ids = tuple(f"{label}/{i:04d}" for label, i in zip(labels, order, strict=True))
-    digests = tuple(content_hash(small[i].tobytes()) for i in order)
-    found = benchmarks.published("digits", None)
-    assert found is not None
-    return PictureSet(pixels, labels, tuple("0123456789"), ids, digests, splits=found[0], split_rule=found[1], name="digits")
+def _names(classes: Sequence[str]) -> str:
+    return ", ".join(classes[:5]) + (", ..." if len(classes) > 5 else "")
 
 
-def _rotated(pictures: PictureSet) -> PictureSet:
-    """Every class in four rotations as classes of their own, "Alphabet/characterNN/rot090" counter-clockwise, in RAM."""
-    from modicum.data.images import content_hash
-
-    count, turns = len(pictures.classes), benchmarks.ROTATIONS
-    names = [f"{class_name}/rot{turn:03d}" for class_name in pictures.classes for turn in turns]
-    labels = np.concatenate([pictures.labels * 4 + k for k in range(4)])
-    order = np.argsort(labels, kind="stable")
-    ids = [f"{id_}@rot{turn:03d}" for turn in turns for id_ in pictures.ids]
-    digests = [content_hash(f"{digest}@{turn}".encode()) for turn in turns for digest in pictures.digests]
-    splits = {
-        split: tuple(f"{class_name}/rot{turn:03d}" for class_name in classes for turn in turns)
-        for split, classes in pictures.splits.items()
-    }
-    pixels = np.empty((4 * len(pictures), *pictures.pixels.shape[1:]), np.uint8)
-    place = np.argsort(order)
-    for k in range(4):
-        pixels[place[k * len(pictures) : (k + 1) * len(pictures)]] = np.rot90(pictures.pixels, k, axes=(1, 2))
-    assert len(names) == 4 * count
-    return replace(
-        pictures,
-        pixels=pixels,
-        labels=labels[order],
-        classes=tuple(names),
-        ids=tuple(ids[i] for i in order),
-        digests=tuple(digests[i] for i in order),
-        splits=splits,
-    )
+def refuse_listing(listing: Listing, min_classes: int) -> None:
+    """`DataError` where a listing cannot be used whatever its pictures look like."""
+    for problem in listing.problems:
+        if problem.kind == "split-folders":
+            raise DataError(f"data: {problem.message}")
+    beside = next((problem for problem in listing.problems if problem.kind == "no-class"), None)
+    if not listing.paths and beside is not None:
+        raise DataError(f"data: the pictures of {listing.folder} lie in no class folder ({beside.path}); make a folder for "
+                        "each class and put its pictures there, or write a CSV: path,label")  # fmt: skip
+    if not listing.paths:
+        others = sum(problem.kind == "ignored" for problem in listing.problems)
+        seen = f" ({others} other files)" if others else ""
+        raise DataError(
+            f"data: {listing.folder} holds no pictures{seen}; expected a folder for each class with its pictures"
+        )
+    if len(listing.classes) < min_classes:
+        tables = ", ".join(path.name for path in sorted(listing.folder.glob("*.csv")))
+        hint = f"; if {tables} has the labels, give that file as DATA" if tables else ""
+        raise DataError(f"data: {listing.name} has one class only ({_names(listing.classes)}); expected at least "
+                        f"{min_classes}, a folder for each{hint}")  # fmt: skip
 
 
-def _decoded(listing: Listing, prepare: Preparation, bad: str, progress: Progress | None) -> PictureSet:
-    """The usable pictures of a listing, in order of (class, path)."""
-    manifest, pixels = open_cache(listing, prepare, progress=progress)
-    problems = (*(p for p in listing.problems if p.kind != "ignored"), *manifest.problems)
-    if problems and bad == "refuse":
-        told = "; ".join(f"{problem.path}: {problem.message}" for problem in problems[:5])
-        raise DataError(f"data: {len(problems)} pictures of {listing.name} cannot be used: {told}")
+def _assemble(listing: Listing, manifest: Manifest, pixels: np.ndarray, bad: str, min_classes: int) -> PictureSet:
+    """The usable pictures of a listing; classes without any are left out."""
+    lost = [problem for problem in (*listing.problems, *manifest.problems) if problem.kind not in NOTES]
+    if lost and bad == "refuse":
+        told = "; ".join(f"{problem.path}: {problem.message}" for problem in lost[:5])
+        raise DataError(f"data: {len(lost)} pictures of {listing.name} cannot be used: {told}")
     good = np.flatnonzero(manifest.row >= 0)
-    if len(good) == 0:
-        raise DataError(f"data: {listing.name} holds no usable picture")
     digests = manifest.digests.tobytes().hex()
     pictures = PictureSet(
         pixels=pixels,
@@ -158,46 +179,18 @@ def _decoded(listing: Listing, prepare: Preparation, bad: str, progress: Progres
         group_names=listing.group_names,
         splits=listing.splits,
         split_rule=listing.split_rule,
-        skipped=problems,
+        skipped=tuple(lost),
         name=listing.name,
     )
-    return pictures
-
-
-def _lake(listing: Listing) -> dict[str, tuple[str, ...]]:
-    """Lake's split by the folder each character lies in."""
-    first = dict(zip(listing.labels.tolist(), listing.paths, strict=True))
-    parts = {"train": "images_background", "test": "images_evaluation"}
-    return {
-        split: tuple(listing.classes[label] for label in sorted(first) if first[label].startswith(folder))
-        for split, folder in parts.items()
-    }
-
-
-def _with_splits(listing: Listing, splits: str | None, seed: int) -> Listing:
-    if listing.name in benchmarks.KNOWN:
-        found = benchmarks.published(listing.name, splits)
-        if found is not None:
-            table = _lake(listing) if splits == "lake" else found[0]
-            present = set(listing.classes)
-            table = {split: tuple(c for c in classes if c in present) for split, classes in table.items()}
-            return replace(listing, splits=table, split_rule=found[1])
-    if splits is not None:
-        table_, rule = from_file(Path(splits), listing.classes)
-        return replace(listing, splits=table_, split_rule=rule)
-    if listing.splits or listing.split_rule:
-        return listing
-    table_, rule = by_rule(listing.classes, seed)
-    return replace(listing, splits=table_, split_rule=rule)
-
-
-def _listing(data: str, root: str | None, group: str | None) -> Listing:
-    folder = Path(data)
-    if data in benchmarks.KNOWN:
-        return benchmarks.list_known(data, root)
-    if not folder.is_dir():
-        raise DataError(f"data: {data} is neither a folder nor a known name ({', '.join(benchmarks.KNOWN)})")
-    return list_folder(folder)
+    filled = {listing.classes[label] for label in np.unique(pictures.labels)}
+    if len(filled) == len(listing.classes):
+        return pictures
+    empty = [class_name for class_name in listing.classes if class_name not in filled]
+    gone = [Problem(name, "empty-class", "none of its pictures can be used; the class is left out") for name in empty]
+    if len(filled) < min_classes:
+        raise DataError(f"data: no picture of {_names(empty)} can be used ({lost[0].path}: {lost[0].message}), which leaves "
+                        f"{len(filled)} classes; expected at least {min_classes}")  # fmt: skip
+    return replace(pictures.only(filled), skipped=(*lost, *gone))
 
 
 def open_pictures(
@@ -211,24 +204,21 @@ def open_pictures(
     seed: int = 0,
     margin: float = 1.0,
     bad: Literal["refuse", "skip"] = "skip",
+    min_classes: int = 2,
     progress: Progress | None = None,
 ) -> PictureSet:
     """The pictures of a folder of class folders, a CSV, a zip of either, or a known name.
 
-    Decoded once and kept under `MODICUM_CACHE`. size None: a known name's usual size, else the largest of 28/32/64/84 not
-    above the median short side; pixels are side x side with side = ceil(size * margin). channels None: 1 for digits and
-    omniglot, else 3. splits: a JSON file, or a published split's name ("lake" for omniglot). group: CSV column.
-    bad: what to do about pictures that cannot be used. `DataError` names what is wrong and what to do.
+    Decoded once and kept under `MODICUM_CACHE`. root: where known sets lie (default `MODICUM_DATA`). size None: a known
+    name's usual size, else the largest of 28/32/64/84 not above the median short side; pixels are side x side with
+    side = ceil(size * margin). channels None: 1 for digits and omniglot, else 3. splits: a JSON file, or a published
+    split's name ("lake" for omniglot); without one and without splits in the data, 64/16/20 per cent drawn by `seed`
+    (`PictureSet.split_rule` says which). group: CSV column whose pictures belong together. bad: skip pictures that
+    cannot be used (they stand in `skipped`) or refuse the set. `DataError` names what is wrong and what to do.
     """
-    if channels not in (None, 1, 3):
-        raise ConfigError(f"channels: expected 1 or 3, found {channels}")
-    known = benchmarks.KNOWN.get(data)
-    channels = channels or (known.channels if known else 3)
-    if data == "digits":
-        return _digits(side_of(size or 28, margin), channels)
-    listing = _with_splits(_listing(data, root, group), splits, seed)
-    size = size or (known.size if known else usual_size(listing))
-    pictures = _decoded(listing, Preparation(side_of(size, margin), channels), bad, progress)
-    if data == "omniglot" and splits in (None, "vinyals"):
-        pictures = _rotated(pictures)
-    return pictures
+    listing, manifest, pixels = load(
+        data, root=root, size=size, channels=channels, splits=splits, group=group, seed=seed, margin=margin,
+        min_classes=min_classes, progress=progress,
+    )  # fmt: skip
+    pictures = _assemble(listing, manifest, pixels, bad, min_classes)
+    return rotated(pictures) if data == "omniglot" and splits in (None, "vinyals") else pictures

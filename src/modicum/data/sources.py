@@ -1,15 +1,18 @@
-"""What the user brought -> a `Listing` of picture files with labels, groups and splits; nothing is decoded here.
+"""A folder of class folders -> a `Listing` of picture files with labels and splits; nothing is decoded here.
 
 A class is a folder that directly holds pictures, its name the path relative to DATA with forward slashes. Hidden files
 and folders are ignored. A file counts as a picture by its ending where that is a known one, else by its first bytes.
+Where the topmost folders are `train`, `val`, `test` and share no classes, they are the splits.
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,15 +24,33 @@ ENDINGS = frozenset(
      ".ppm", ".pgm", ".pbm", ".pnm"))  # fmt: skip
 NO_PICTURES = frozenset((".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".html", ".py", ".zip",
                          ".npy", ".npz", ".pdf", ".db", ".ini", ".log"))  # fmt: skip
+SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+
+class File(NamedTuple):
+    """A picture file: path relative to DATA, size in bytes, mtime_ns."""
+
+    path: str
+    size: int
+    mtime: int
+
+
+class Scan(NamedTuple):
+    """What lies under a folder: picture files, paths of other files, folders that hold neither files nor folders."""
+
+    pictures: list[File]
+    others: list[str]
+    empty: list[str]
 
 
 @dataclass(frozen=True)
 class Listing:
-    """n picture files, sorted by path, with what is known of them before any is decoded.
+    """n picture files, sorted by class and path, with what is known of them before any is decoded.
 
     folder: what `paths` are relative to. stats int64 (n, 2): size in bytes, mtime_ns. labels int64 (n,): index into
-    classes. groups int64 (n,): index into group_names, or None. splits: split -> classes, class-disjoint; empty where
-    nothing says which. key: what the cache of these pictures is called by.
+    classes. groups int64 (n,): index into group_names, or None. parts int64 (n,): index into part_names, or None: the
+    split of every picture where the source says so. splits: split -> classes, class-disjoint; empty where nothing says
+    which. key: what the cache of these pictures is called by. problems: files left out and why.
     """
 
     name: str
@@ -41,37 +62,40 @@ class Listing:
     classes: tuple[str, ...]
     groups: np.ndarray | None = None
     group_names: tuple[str, ...] = ()
+    parts: np.ndarray | None = None
+    part_names: tuple[str, ...] = ()
     splits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     split_rule: str = ""
     problems: tuple[Problem, ...] = ()
 
 
-def _walk(top: Path) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
-    """(relative folder, its files) of every folder that is not hidden; links are followed, but never in a circle."""
-    stack, seen = [("", top)], set()
+def _walk(top: Path) -> Iterator[tuple[str, list[os.DirEntry[str]], int]]:
+    """(relative folder, its files, number of its folders) of every folder not hidden; links are followed, not in circles."""
+    stack, seen = [("", os.fspath(top))], set[tuple[int, int]]()
     while stack:
         relative, folder = stack.pop()
         status = os.stat(folder)
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))
-        files = []
+        files, folders = [], 0
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.startswith(".") or entry.name == "__MACOSX":
                     continue
                 if entry.is_dir():
-                    stack.append((f"{relative}{entry.name}/", Path(entry.path)))
+                    folders += 1
+                    stack.append((f"{relative}{entry.name}/", entry.path))
                 else:
                     files.append(entry)
-        yield relative, files
+        yield relative, files, folders
 
 
 def _is_picture(entry: os.DirEntry[str]) -> bool:
     ending = os.path.splitext(entry.name)[1].lower()
     if ending in ENDINGS:
         return True
-    if ending in NO_PICTURES:
+    if ending in NO_PICTURES or not entry.is_file():
         return False
     try:
         with open(entry.path, "rb") as file:
@@ -80,24 +104,26 @@ def _is_picture(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def scan(top: Path) -> tuple[list[tuple[str, int, int]], list[str]]:
-    """(relative path, size, mtime_ns) of every picture file under a folder, sorted, and the paths of other files."""
-    pictures, others = [], []
+def scan(top: Path) -> Scan:
+    """Everything under a folder, sorted by path; `DataError` where a folder cannot be read."""
+    found = Scan([], [], [])
     try:
-        for relative, files in _walk(top):
-            for entry in files:
-                if not _is_picture(entry):
-                    others.append(relative + entry.name)
-                    continue
+        for relative, files, folders in _walk(top):
+            pictures = [entry for entry in files if _is_picture(entry)]
+            if not pictures and not folders and relative:
+                found.empty.append(relative.rstrip("/"))
+            for entry in pictures:
                 try:
                     status = entry.stat()
-                    pictures.append((relative + entry.name, status.st_size, status.st_mtime_ns))
+                    found.pictures.append(File(relative + entry.name, status.st_size, status.st_mtime_ns))
                 except OSError:  # a dangling link: named as missing when it is read
-                    pictures.append((relative + entry.name, 0, 0))
+                    found.pictures.append(File(relative + entry.name, 0, 0))
+            if len(pictures) < len(files):
+                kept = {entry.name for entry in pictures}
+                found.others.extend(relative + entry.name for entry in files if entry.name not in kept)
     except OSError as error:
         raise DataError(f"data: the folder {error.filename} cannot be read ({error.strerror})") from error
-    pictures.sort()
-    return pictures, sorted(others)
+    return Scan(sorted(found.pictures), sorted(found.others), sorted(found.empty))
 
 
 def class_of_path(path: str) -> str:
@@ -112,19 +138,13 @@ def number(names: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
     return np.fromiter((place[name] for name in names), np.int64, len(names)), distinct
 
 
-def from_files(
-    name: str,
-    key: str,
-    folder: Path,
-    files: Sequence[tuple[str, int, int]],
-    classes: Sequence[str],
-    problems: Sequence[Problem] = (),
-) -> Listing:
-    """A listing of (path, size, mtime_ns) with the class of each."""
+def from_files(name: str, key: str, folder: Path, files: Sequence[File], classes: Sequence[str]) -> Listing:
+    """A listing of files with the class of each, sorted by class and path."""
     labels, names = number(classes)
-    stats = np.array([entry[1:] for entry in files], np.int64).reshape(-1, 2)
-    paths = tuple(entry[0] for entry in files)
-    return Listing(name, key, folder, paths, stats, labels, names, problems=tuple(problems))
+    order = sorted(range(len(files)), key=lambda i: (labels[i], files[i].path))
+    paths = tuple(files[i].path for i in order)
+    stats = np.array([files[i][1:] for i in order], np.int64).reshape(-1, 2)
+    return Listing(name, key, folder, paths, stats, labels[order], names)
 
 
 def list_folder(
@@ -134,12 +154,40 @@ def list_folder(
     keep: Callable[[str], bool] | None = None,
 ) -> Listing:
     """The pictures of a folder of class folders; `class_of` maps a path to its class, `keep` chooses paths."""
-    files, others = scan(folder)
-    if keep is not None:
-        files = [entry for entry in files if keep(entry[0])]
-    problems = [Problem(path, "ignored", "not a picture") for path in others]
-    lost = [entry[0] for entry in files if not class_of(entry[0])]
-    problems += [Problem(path, "no-class", "lies beside the class folders, not in one; left out") for path in lost]
-    files = [entry for entry in files if class_of(entry[0])]
-    key = f"folder\0{folder.resolve()}"
-    return from_files(name or folder.resolve().name, key, folder, files, [class_of(entry[0]) for entry in files], problems)
+    found = scan(folder)
+    files = found.pictures if keep is None else [file for file in found.pictures if keep(file.path)]
+    inside = [file for file in files if class_of(file.path)]
+    problems = [Problem(file.path, "no-class", "lies beside the class folders, not in one") for file in files
+                if not class_of(file.path)]  # fmt: skip
+    if keep is None:
+        problems += [Problem(path, "empty-folder", "a folder without pictures") for path in found.empty]
+        problems += [Problem(path, "ignored", "not a picture") for path in found.others]
+    rule = "classes" if class_of is class_of_path else class_of.__name__
+    key = f"{rule}\0{folder.resolve()}"
+    listing = from_files(name or folder.resolve().name, key, folder, inside, [class_of(file.path) for file in inside])
+    listing = replace(listing, problems=tuple(problems))
+    return split_folders(listing) if class_of is class_of_path else listing
+
+
+def split_folders(listing: Listing) -> Listing:
+    """The listing with splits where its topmost folders are called train, val and test.
+
+    A class name in two of them is a trap (the pictures of one class would count as two classes), so it becomes a problem
+    of kind "split-folders" that `open_pictures` refuses.
+    """
+    tops = {class_name.partition("/")[0] for class_name in listing.classes}
+    nested = all("/" in class_name for class_name in listing.classes)
+    if len(tops) < 2 or not nested or not tops <= set(SPLIT_FOLDERS):
+        return listing
+    parts, part_names = number([SPLIT_FOLDERS[path.partition("/")[0]] for path in listing.paths])
+    listing = replace(listing, parts=parts, part_names=part_names)
+    counts = Counter(class_name.partition("/")[2] for class_name in listing.classes)
+    shared = sorted(class_name for class_name, count in counts.items() if count > 1)
+    if shared:
+        told = f"{', '.join(sorted(tops))} hold the same classes ({', '.join(shared[:3])}{', ...' if shared[3:] else ''})"
+        hint = f"give one of them ({listing.folder / sorted(tops)[-1]}) or put the pictures of a class into one folder"
+        return replace(listing, problems=(*listing.problems, Problem(".", "split-folders", f"{told}; {hint}")))
+    splits: dict[str, tuple[str, ...]] = {split: () for split in ("train", "val", "test") if split in part_names}
+    for class_name in listing.classes:
+        splits[SPLIT_FOLDERS[class_name.partition("/")[0]]] += (class_name,)
+    return replace(listing, splits=splits, split_rule=f"classes split by the folders {', '.join(sorted(tops))}")

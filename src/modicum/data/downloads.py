@@ -1,0 +1,91 @@
+"""Known data sets in torchvision's own layout, or fetched by torchvision; the only module of this layer that needs it.
+
+Nothing is fetched at import, nor where `MODICUM_OFFLINE` or `HF_HUB_OFFLINE` is set. CIFAR-100's own archive holds
+pickles: torchvision compares their MD5 sums with the published ones before it reads them, and we read them once only, to
+write plain PNG files (ids "train/CLASS/NUMBER.png") into the cache folder.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modicum.errors import DataError, WriteError
+from modicum.files import cache_dir, make_folder
+from modicum.runtime import Progress
+
+LICENSED = ("omniglot", "cifar-fs", "fc100")  # Omniglot: MIT; CIFAR-100: free to fetch, its authors ask to be cited
+
+
+def may_download(name: str) -> bool:
+    """Whether a data set may be fetched here: it has a licence to, and nobody asked to stay offline."""
+    offline = any(os.environ.get(variable, "") not in ("", "0") for variable in ("MODICUM_OFFLINE", "HF_HUB_OFFLINE"))
+    return name in LICENSED and not offline
+
+
+def download(name: str, top: Path | None, progress: Progress | None = None) -> Path | None:
+    """Fetch a data set with torchvision below `top` (None: below the cache folder); its folder, or `DataError`."""
+    place = top if top is not None else make_folder(cache_dir() / "sets")
+    if name == "omniglot" and (place / "omniglot-py" / "images_evaluation").is_dir():
+        return place / "omniglot-py"
+    try:
+        from torchvision.datasets import CIFAR100, Omniglot
+
+        if name == "omniglot":
+            for background in (True, False):
+                Omniglot(str(place), background=background, download=True)
+            return place / "omniglot-py"
+        CIFAR100(str(place), download=True)
+    except (OSError, RuntimeError) as error:  # no network, no room, or a checksum that does not match
+        raise DataError(f"data: {name} is not in {place} and could not be downloaded ({error}); bring it by hand and give "
+                        "the folder above it with --root or MODICUM_DATA") from error  # fmt: skip
+    return cifar100_folder(place, progress)
+
+
+def cifar100_folder(top: Path | None, progress: Progress | None = None) -> Path | None:
+    """CIFAR-100 as class folders made from torchvision's layout below `top` or the cache folder; None where it is not."""
+    done = cache_dir() / "sets" / "cifar100-folders"
+    if done.is_dir():
+        return done
+    for place in (top, cache_dir() / "sets"):
+        if place is not None and (place / "cifar-100-python").is_dir():
+            _convert(place, done, progress)
+            return done
+    return None
+
+
+def _convert(place: Path, done: Path, progress: Progress | None) -> None:
+    """Write torchvision's CIFAR-100 as PNG files into a folder that appears when it is whole."""
+    from torchvision.datasets import CIFAR100
+
+    make_folder(done.parent)
+    temporary = Path(tempfile.mkdtemp(dir=done.parent, prefix=".cifar100-"))
+    try:
+        for index, train in enumerate((True, False)):
+            part = CIFAR100(str(place), train=train)
+            _write_part(part, temporary / ("train" if train else "test"))
+            if progress is not None:
+                progress(index + 1, 2)
+        os.rename(temporary, done)
+    except RuntimeError as error:
+        raise DataError(f"data: {place / 'cifar-100-python'} is incomplete or damaged ({error})") from error
+    except OSError as error:
+        if not done.is_dir():
+            raise WriteError(f"cannot write {done}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_part(part: Any, folder: Path) -> None:
+    """`part`: torchvision's data set with data uint8 (n, 32, 32, 3), targets and class names."""
+    from PIL import Image
+
+    for class_name in part.classes:
+        (folder / class_name).mkdir(parents=True)
+    for index, (pixels, target) in enumerate(zip(part.data, part.targets, strict=True)):
+        Image.fromarray(np.asarray(pixels)).save(folder / part.classes[target] / f"{index:05d}.png", compress_level=1)
