@@ -122,6 +122,8 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
         raise FileFormatError(
             f"weights: expected a .safetensors file, found {path}; other formats can run code and are not read"
         )
+    if not path.is_file():
+        raise FileFormatError(f"weights: cannot read {path}: there is no such file")
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
