@@ -18,7 +18,7 @@ from pathlib import Path
 
 from modicum.data.downloads import cifar100_folder, download, may_download
 from modicum.data.images import Problem
-from modicum.data.sources import Listing, list_folder
+from modicum.data.sources import Listing, list_by
 from modicum.data.splits import shipped
 from modicum.errors import DataError
 from modicum.runtime import Progress
@@ -53,14 +53,15 @@ def data_root(root: str | None) -> Path | None:
     return Path(folder) if folder else None
 
 
-def character(path: str) -> str:
-    """Omniglot's class of a path: "Alphabet/characterNN", whatever folder it lies in."""
-    return "/".join(path.split("/")[-3:-1])
+def character(path: str) -> str | None:
+    """Omniglot's class of a path: "Alphabet/characterNN", for pictures of the two full sets."""
+    parts = path.split("/")
+    return f"{parts[1]}/{parts[2]}" if len(parts) == 4 and parts[0] in ("images_background", "images_evaluation") else None
 
 
 def last_folder(path: str) -> str:
     """The folder a picture lies in without those above, so that train and test pictures of a class come together."""
-    return path.split("/")[-2] if "/" in path else ""
+    return path.rpartition("/")[0].rpartition("/")[2]
 
 
 def _find(name: str, top: Path) -> Path | None:
@@ -103,10 +104,11 @@ def list_known(name: str, root: str | None, splits: str | None, progress: Progre
     """
     folder = locate(name, root, progress)
     if name == "omniglot":
-        listing = list_folder(folder, name, character, lambda path: path.startswith("images_") and path.count("/") == 3)
+        listing = list_by(folder, name, "omniglot", character)
     else:
-        wanted = {class_name for classes in shipped(name).values() for class_name in classes}
-        listing = list_folder(folder, name, last_folder, lambda path: last_folder(path) in wanted)
+        own = {class_name: class_name for classes in shipped(name).values() for class_name in classes}
+        rule = KNOWN[name].folders[0]  # cifar-fs and fc100 share their decoded pictures
+        listing = list_by(folder, name, rule, lambda path: own.get(last_folder(path)))
     if not listing.paths:
         raise DataError(f"data: {folder} holds none of the classes of {name}")
     which = splits or KNOWN[name].splits[0]

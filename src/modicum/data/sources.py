@@ -92,7 +92,8 @@ def _walk(top: Path) -> Iterator[tuple[str, list[os.DirEntry[str]], int]]:
 
 
 def _is_picture(entry: os.DirEntry[str]) -> bool:
-    ending = os.path.splitext(entry.name)[1].lower()
+    name = entry.name
+    ending = name[name.rfind(".") :].lower()  # of a name without a dot its last letter, which is no ending
     if ending in ENDINGS:
         return True
     if ending in NO_PICTURES or not entry.is_file():
@@ -139,34 +140,35 @@ def number(names: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def from_files(name: str, key: str, folder: Path, files: Sequence[File], classes: Sequence[str]) -> Listing:
-    """A listing of files with the class of each, sorted by class and path."""
+    """A listing of files, sorted by path, with the class of each; sorted by class, then path."""
     labels, names = number(classes)
-    order = sorted(range(len(files)), key=lambda i: (labels[i], files[i].path))
-    paths = tuple(files[i].path for i in order)
-    stats = np.array([files[i][1:] for i in order], np.int64).reshape(-1, 2)
-    return Listing(name, key, folder, paths, stats, labels[order], names)
+    order = np.argsort(labels, kind="stable")
+    paths = tuple(files[i].path for i in order.tolist())
+    stats = np.array([file.size for file in files] + [file.mtime for file in files], np.int64).reshape(2, -1).T
+    return Listing(name, key, folder, paths, np.ascontiguousarray(stats[order]), labels[order], names)
 
 
-def list_folder(
-    folder: Path,
-    name: str | None = None,
-    class_of: Callable[[str], str] = class_of_path,
-    keep: Callable[[str], bool] | None = None,
-) -> Listing:
-    """The pictures of a folder of class folders; `class_of` maps a path to its class, `keep` chooses paths."""
+def list_folder(folder: Path) -> Listing:
+    """The pictures of a folder of class folders."""
     found = scan(folder)
-    files = found.pictures if keep is None else [file for file in found.pictures if keep(file.path)]
-    inside = [file for file in files if class_of(file.path)]
-    problems = [Problem(file.path, "no-class", "lies beside the class folders, not in one") for file in files
-                if not class_of(file.path)]  # fmt: skip
-    if keep is None:
-        problems += [Problem(path, "empty-folder", "a folder without pictures") for path in found.empty]
-        problems += [Problem(path, "ignored", "not a picture") for path in found.others]
-    rule = "classes" if class_of is class_of_path else class_of.__name__
-    key = f"{rule}\0{folder.resolve()}"
-    listing = from_files(name or folder.resolve().name, key, folder, inside, [class_of(file.path) for file in inside])
-    listing = replace(listing, problems=tuple(problems))
-    return split_folders(listing) if class_of is class_of_path else listing
+    classes = [class_of_path(file.path) for file in found.pictures]
+    inside = [(file, name) for file, name in zip(found.pictures, classes, strict=True) if name]
+    problems = [Problem(file.path, "no-class", "lies beside the class folders, not in one")
+                for file, name in zip(found.pictures, classes, strict=True) if not name]  # fmt: skip
+    problems += [Problem(path, "empty-folder", "a folder without pictures") for path in found.empty]
+    problems += [Problem(path, "ignored", "not a picture") for path in found.others]
+    listing = from_files(folder.resolve().name, f"folder\0{folder.resolve()}", folder, *_columns(inside))
+    return split_folders(replace(listing, problems=tuple(problems)))
+
+
+def _columns(pairs: Sequence[tuple[File, str]]) -> tuple[list[File], list[str]]:
+    return [file for file, _ in pairs], [name for _, name in pairs]
+
+
+def list_by(folder: Path, name: str, rule: str, class_of: Callable[[str], str | None]) -> Listing:
+    """The pictures of a folder whose path `class_of`, called `rule`, gives a class; others are left out without a word."""
+    pairs = [(file, label) for file in scan(folder).pictures if (label := class_of(file.path))]
+    return from_files(name, f"{rule}\0{folder.resolve()}", folder, *_columns(pairs))
 
 
 def split_folders(listing: Listing) -> Listing:

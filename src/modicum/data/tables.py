@@ -133,6 +133,7 @@ def list_table(path: Path, group: str | None, *, confined: bool = False) -> List
                         f"found {', '.join(table.columns)}")  # fmt: skip
     column = _column(table, group)
     rows, problems = _rows(table, label, column, confined)
+    rows.sort(key=lambda row: row.file.path)
     listing = from_files(path.stem, f"table\0{path.resolve()}", path.parent, [row.file for row in rows],
                          [row.label for row in rows])  # fmt: skip
     of = {row.file.path: row for row in rows}
