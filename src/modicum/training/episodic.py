@@ -17,7 +17,7 @@ from torch import Tensor
 
 from modicum.adaptation.learner import HeadLearner
 from modicum.augmentation.baseline import augment, draw, padding_of
-from modicum.backbones.batch_norm import probe
+from modicum.backbones.probe import probe
 from modicum.configs import Train
 from modicum.data.pictures import PictureSet, open_pictures
 from modicum.episodes.cutting import Pixels, cut
@@ -136,7 +136,10 @@ class _Trainer:
             group["lr"] = rate
         torch.manual_seed(int(philox(config.seed, "dropout", self.step).integers(2**62)))
         self.learner.train()
-        logits, buffers = self.learner.episode_logits(episode, self.precision)
+        try:
+            logits, buffers = self.learner.episode_logits(episode, self.precision)
+        except DataError as error:  # features that are not finite: pictures are uint8, so only parameters can be the cause
+            raise TrainingError(self._diverged(float("nan"))) from error
         loss, accuracy = episode_loss(logits, episode)
         value = float(loss.detach())
         if not np.isfinite(value):

@@ -1,0 +1,208 @@
+"""Outer loop: equal to a plain loop, resumable to the bit, stopped by bad input before and during training."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from modicum.configs import Evaluate, Train
+from modicum.data.pictures import open_pictures
+from modicum.errors import ConfigError, DataError, FileFormatError, TrainingError, WriteError
+from modicum.files import read_tensors
+from modicum.training import checkpoints, episodic
+from modicum.training.evaluate import evaluate
+from modicum.training.logs import read_log
+from modicum.training.runs import load_learner
+from modicum.training.schedules import learning_rate_factor
+
+
+def config(out: Path, **changes: object) -> Train:
+    options = {
+        "data": "digits", "out": str(out), "backbone": "conv4-32", "ways": 3, "shots": 1, "queries": 2, "batch": 2,
+        "steps": 6, "validate_every": 3, "image_size": 16, "tensorboard": False, "learning_rate": 1e-2, **changes,
+    }  # fmt: skip
+    return Train(**options)  # type: ignore[arg-type]
+
+
+def weights(run: Path, which: Path = checkpoints.LAST) -> dict[str, torch.Tensor]:
+    return read_tensors(run / which)[0]
+
+
+def test_a_step_equals_the_plain_loop_over_tasks(tmp_path: Path) -> None:
+    """Reference: torch's own modules in train mode, one task and one call at a time, distances in a Python loop."""
+    trainer = episodic._Trainer(config(tmp_path), open_pictures("digits", size=16))
+    encoder, plain = trainer.learner.encoder, episodic._Trainer(config(tmp_path), open_pictures("digits", size=16)).learner
+    tasks, losses, buffers = trainer.sampler.step(0, 2), [], []
+    start = {name: value.clone() for name, value in plain.encoder.named_buffers()}
+    for t in range(2):
+        for name, value in plain.encoder.named_buffers():
+            value.copy_(start[name])
+        pixels = torch.from_numpy(np.asarray(trainer.inner.pixels)).permute(0, 3, 1, 2)
+        z_s = plain.encoder.train()(pixels[tasks.support[t]])
+        z_q = plain.encoder(pixels[tasks.query[t]])
+        means = torch.stack([z_s[torch.from_numpy(tasks.support_y[t] == n)].mean(0) for n in range(3)])
+        logits = torch.stack([torch.stack([-plain.head.scale * ((z - c) ** 2).sum() for c in means]) for z in z_q])
+        losses.append(F.cross_entropy(logits, torch.from_numpy(tasks.query_y[t])))
+        (losses[-1] / 2).backward()
+        buffers.append({name: value.clone() for name, value in plain.encoder.named_buffers()})
+    loss = torch.stack(losses).mean()
+    value, _ = trainer.advance()
+    assert value == pytest.approx(float(loss.detach()), rel=1e-5)
+    expected = dict(plain.named_parameters())
+    for name, parameter in trainer.learner.named_parameters():
+        assert torch.allclose(parameter.grad, expected[name].grad, atol=1e-4, rtol=1e-3), name
+    for name, value_ in encoder.named_buffers():
+        if "running" in name:
+            assert torch.allclose(value_, (buffers[0][name] + buffers[1][name]) / 2, atol=1e-6), name
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_resumed_training_is_the_same_to_the_bit(tmp_path: Path, optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = config(tmp_path / "whole", optimizer=optimizer, augment=True, backbone="conv4-r2d2", method="r2d2", shots=2)
+    episodic.train(whole)
+    cut = replace(whole, out=str(tmp_path / "cut"))
+    advance = episodic._Trainer.advance
+
+    def killed(self: episodic._Trainer) -> tuple[float, float]:
+        if self.step == 4:
+            raise RuntimeError("killed")
+        return advance(self)
+
+    monkeypatch.setattr(episodic._Trainer, "advance", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        episodic.train(cut)
+    monkeypatch.undo()
+    episodic.train(replace(cut, resume=True))
+    a, b = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    steps = [line["step"] for line in read_log(tmp_path / "cut/log.jsonl") if line["kind"] == "train"]
+    assert steps == [6]
+
+
+def test_ctrl_c_leaves_a_checkpoint_of_the_step_it_was_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    advance = episodic._Trainer.advance
+
+    def interrupted(self: episodic._Trainer) -> tuple[float, float]:
+        if self.step == 2:
+            raise KeyboardInterrupt
+        return advance(self)
+
+    monkeypatch.setattr(episodic._Trainer, "advance", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        episodic.train(config(tmp_path))
+    assert read_tensors(tmp_path / checkpoints.LAST)[1]["step"] == 2
+
+
+def test_nan_loss_stops_with_step_and_cause_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"loss is (nan|inf) at step \d+: .* learning rate of 1e\+30 .* too high"):
+        episodic.train(config(tmp_path, learning_rate=1e30, optimizer="sgd"))
+
+
+def test_bad_tasks_are_refused_before_training(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="largest ways that works is 5"):
+        episodic.train(config(tmp_path / "a", ways=6))
+    with pytest.raises(DataError, match=r"classes with fewer pictures than shots \+ queries = 300: 0 \(178\)"):
+        episodic.train(config(tmp_path / "b", shots=100, queries=200))
+    assert not (tmp_path / "a").exists()
+    with pytest.raises(ConfigError, match="at least 16"):
+        episodic.train(config(tmp_path / "c", image_size=8))
+
+
+def test_a_run_is_not_overwritten_and_resumed_only_with_its_own_options(tmp_path: Path) -> None:
+    episodic.train(config(tmp_path, steps=1))
+    with pytest.raises(ConfigError, match="already holds a run"):
+        episodic.train(config(tmp_path))
+    with pytest.raises(ConfigError, match=r"shots \(run: 1, now: 2\)"):
+        episodic.train(config(tmp_path, shots=2, resume=True))
+
+
+def test_tampered_truncated_and_foreign_runs_are_refused(tmp_path: Path) -> None:
+    episodic.train(config(tmp_path, steps=1))
+    path = tmp_path / checkpoints.BEST
+    good = path.read_bytes()
+    for bad, message in ((good[:-100], "truncated"), (good[:-9] + b"\x01" + good[-8:], "checksum")):
+        path.write_bytes(bad)
+        with pytest.raises(FileFormatError, match=message):
+            load_learner(tmp_path)
+    path.write_bytes(good)
+    record = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**record, "schema": 99}))
+    with pytest.raises(FileFormatError, match="schema 99, this version reads 1"):
+        load_learner(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({**record, "config": {**record["config"], "colour": 1}}))
+    with pytest.raises(FileFormatError, match="does not know: colour"):
+        load_learner(tmp_path)
+
+
+def test_full_disk_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    episodic.train(config(tmp_path, steps=3))
+    before = (tmp_path / checkpoints.LAST).read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("modicum.files.os.fsync", full)
+    learner, run, _ = load_learner(tmp_path)
+    with pytest.raises(WriteError, match="No space left on device"):
+        checkpoints.save_checkpoint(tmp_path / checkpoints.LAST, learner, None, run, {"step": 9, "best": 0.0})
+    monkeypatch.undo()
+    assert (tmp_path / checkpoints.LAST).read_bytes() == before
+    assert not list((tmp_path / "checkpoints").glob("*.tmp"))
+
+
+def test_several_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="torchrun"):
+        episodic.train(config(tmp_path))
+
+
+def test_schedules_by_hand() -> None:
+    lee = [learning_rate_factor("lee", s, 60) for s in (0, 19, 20, 39, 40, 49, 50, 59)]
+    assert lee == [1, 1, 0.06, 0.06, 0.012, 0.012, 0.0024, 0.0024]
+    assert [learning_rate_factor("halving", s, 9, 4) for s in (0, 3, 4, 8)] == [1, 1, 0.5, 0.25]
+    assert learning_rate_factor("cosine", 30, 60) == pytest.approx(0.5)
+    assert learning_rate_factor("constant", 59, 60) == 1
+
+
+@pytest.mark.parametrize("batch_norm", ["running", "support", "batch"])
+def test_evaluation_equals_adapting_task_by_task(tmp_path: Path, batch_norm: str) -> None:
+    """Shared features and batches of tasks against adapt and forward on one task's pictures at a time."""
+    episodic.train(config(tmp_path, steps=2))
+    options = {"run": str(tmp_path), "ways": 3, "shots": [2], "queries": 4, "tasks": 40, "batch_norm": batch_norm}
+    row = evaluate(Evaluate(**options))["rows"][0]  # type: ignore[arg-type]
+    learner, _, _ = load_learner(tmp_path, batch_norm=batch_norm)  # type: ignore[arg-type]
+    pictures = open_pictures("digits", size=16).split("test")
+    from modicum.episodes.cutting import cut
+    from modicum.episodes.sampler import EpisodeSampler
+
+    sampler = EpisodeSampler(pictures.labels, 3, 2, 4, seed=0, stream="test")
+    right = []
+    for t in range(40):
+        episode = cut(pictures.pixels, sampler.tasks([t]))
+        with torch.no_grad():
+            logits = learner.adapt(episode.support, 3)(episode.query.x)
+        right.append(float((logits.argmax(-1) == episode.query.y).float().mean()))
+    assert np.abs(np.array(right) - row["per_task"]).max() < 1e-5
+    assert row["accuracy"] == pytest.approx(np.mean(right))
+    assert row["stderr"] == pytest.approx(np.std(right, ddof=1) / np.sqrt(40))
+    assert row["batch_norm"] == batch_norm
+    assert row["transductive"] == (batch_norm == "batch")
+
+
+def test_evaluation_replays_frozen_tasks_and_names_bad_requests(tmp_path: Path) -> None:
+    episodic.train(config(tmp_path, steps=1))
+    ask = Evaluate(run=str(tmp_path), ways=3, shots=[1], queries=4, tasks=10, tasks_file=str(tmp_path / "t.safetensors"))
+    first = evaluate(ask)["rows"][0]["per_task"]
+    assert evaluate(replace(ask, seed=5))["rows"][0]["per_task"] == first
+    assert evaluate(replace(ask, seed=5, tasks_file=None))["rows"][0]["per_task"] != first
+    with pytest.raises(ConfigError, match="largest ways that works is 5"):
+        evaluate(replace(ask, ways=6, tasks_file=None))
+    with pytest.raises(DataError, match="no split 'val'"):
+        evaluate(replace(ask, split="val", tasks_file=None))
