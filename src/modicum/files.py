@@ -118,7 +118,7 @@ def tensor_digest(tensors: Mapping[str, torch.Tensor], record: str = "") -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         state.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        state.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+        state.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return state.hexdigest()
 
 
@@ -139,7 +139,7 @@ def read_tensors(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, A
     if not path.is_file():
         raise FileFormatError(f"cannot read {path}: there is no such file")
     try:
-        with safe_open(path, "pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(path, "pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:

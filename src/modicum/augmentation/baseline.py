@@ -77,7 +77,7 @@ def augment(x: Tensor, draws: Draws, padding: int) -> Tensor:
         return torch.from_numpy(value.reshape(-1, *value.shape[2:])).to(x.device)
 
     cropped = crop_and_flip(flat, tensor(draws.top), tensor(draws.left), tensor(draws.flip), padding)
-    return colour_jitter(cropped.float() / 255, tensor(draws.jitter)).unflatten(0, x.shape[:2])
+    return colour_jitter(cropped.float() / 255, tensor(draws.jitter)).reshape(x.shape)
 
 
 def padding_of(size: int) -> int:

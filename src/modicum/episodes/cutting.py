@@ -21,7 +21,7 @@ def gather(pixels: Pixels, index: NDArray[np.int64], device: torch.device | None
         flat = torch.from_numpy(np.ascontiguousarray(pixels[index.reshape(-1)]))
     if device is not None:
         flat = flat.to(device, non_blocking=True)
-    return flat.permute(0, 3, 1, 2).unflatten(0, index.shape)
+    return flat.permute(0, 3, 1, 2).view(*index.shape, flat.shape[3], *flat.shape[1:3])
 
 
 def labelled(tasks: Tasks, part: str, x: Tensor) -> LabelledSet:

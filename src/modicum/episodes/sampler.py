@@ -93,7 +93,8 @@ class EpisodeSampler:
     def tasks(self, numbers: Sequence[int] | range) -> Tasks:
         """The tasks with the given numbers t, stacked on a leading dimension E."""
         drawn = [self._draw(t) for t in numbers]
-        return Tasks(*(np.stack(parts) for parts in zip(*drawn, strict=True)), np.asarray(numbers, dtype=np.int64))
+        stacked = [np.stack(parts) for parts in zip(*drawn, strict=True)]
+        return Tasks._make([*stacked, np.asarray(numbers, dtype=np.int64)])
 
     def step(self, step: int, batch: int, ranks: Ranks = Ranks()) -> Tasks:  # noqa: B008
         """This rank's tasks of global step `step`, whose batch is the tasks step*batch .. (step+1)*batch - 1."""

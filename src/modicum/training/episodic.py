@@ -102,7 +102,7 @@ class _Trainer:
         self.config, self.run, self.device = config, Path(config.out), device(config.device)
         self.inner, self.sampler, self.held_out, self.validation = _samplers(config, pictures)
         self.spec = image_spec(self.inner)
-        self.learner = build_learner(config, self.spec).to(self.device, memory_format=torch.channels_last)
+        self.learner = build_learner(config, self.spec).to(self.device).to(memory_format=torch.channels_last)
         probe(self.learner.encoder, self._example())
         self.optimizer = make_optimizer(self.learner, config)
         self.pixels: Pixels = self.inner.pixels

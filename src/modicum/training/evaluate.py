@@ -128,7 +128,7 @@ def evaluate(config: Evaluate, progress: Progress | None = None) -> dict[str, An
             f"ways: {config.ways} asked for, but split {config.split!r} of {pictures.name} has "
             f"{len(pictures.classes)} classes; the largest ways that works is {len(pictures.classes)}"
         )
-    learner = learner.to(where, memory_format=torch.channels_last)
+    learner = learner.to(where).to(memory_format=torch.channels_last)
     rows = []
     for shots in config.shots:
         tasks = _draw_tasks(config, pictures, shots)

@@ -58,4 +58,4 @@ def _summary_writer(folder: Path, step: int) -> Any:
         from torch.utils.tensorboard.writer import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder), purge_step=step or None)  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder), purge_step=step or None)

@@ -41,7 +41,7 @@ def picture_features(
 
 
 def _chunk(tasks: Tasks, start: int) -> Tasks:
-    return Tasks(*(value[start : start + TASKS_PER_CALL] for value in tasks))
+    return Tasks._make(value[start : start + TASKS_PER_CALL] for value in tasks)
 
 
 @torch.no_grad()

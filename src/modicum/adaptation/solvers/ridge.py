@@ -13,7 +13,8 @@ from torch import Tensor
 
 def _regularised_factor(gram: Tensor, penalty: Tensor | float) -> Tensor:
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    return torch.linalg.cholesky(gram + penalty * eye)
+    factor: Tensor = torch.linalg.cholesky(gram + penalty * eye)
+    return factor
 
 
 def ridge_weights(z: Tensor, targets: Tensor, penalty: Tensor | float, sample_weight: Tensor | None = None) -> Tensor:
