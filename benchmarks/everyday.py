@@ -17,7 +17,8 @@ from typing import Any
 
 from training_step import quartiles, seconds, shown
 
-COMMANDS = [
+COMMANDS = ["check", "fit", "predict", "extend", "forget", "train", "evaluate", "adapt"]
+COMMANDS += ["report", "reproduce", "demo", "cache"]
     "check",
     "fit",
     "predict",
