@@ -19,19 +19,6 @@ from training_step import quartiles, seconds, shown
 
 COMMANDS = ["check", "fit", "predict", "extend", "forget", "train", "evaluate", "adapt"]
 COMMANDS += ["report", "reproduce", "demo", "cache"]
-    "check",
-    "fit",
-    "predict",
-    "extend",
-    "forget",
-    "train",
-    "evaluate",
-    "adapt",
-    "report",
-    "reproduce",
-    "demo",
-    "cache",
-]
 REPEATS = 9
 
 
@@ -59,10 +46,9 @@ def second_start(root: str | None) -> dict[str, float] | None:
 def one_prediction(folder: Path) -> dict[str, float]:
     """One picture file to label, probability and neighbours, with the classifier loaded (200 support pictures)."""
     import numpy as np
+    from modicum.estimator import FewShotClassifier
     from PIL import Image
     from sklearn.datasets import load_digits
-
-    from modicum.estimator import FewShotClassifier
 
     digits = load_digits()
     paths = []
