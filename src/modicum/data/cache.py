@@ -72,8 +72,8 @@ class _Builder:
     def manifest(self, listing: Listing) -> store.Manifest:
         """The finished manifest."""
         return store.Manifest(
-            self.prepare, listing.paths, listing.stats, self.row, self.digests, self.sums, self.shape, self.looks,
-            tuple(self.names), tuple(self.problems),
+            str(listing.folder), self.prepare, listing.paths, listing.stats, self.row, self.digests, self.sums, self.shape,
+            self.looks, tuple(self.names), tuple(self.problems),
         )  # fmt: skip
 
 
@@ -177,27 +177,42 @@ def _sound(path: Path, manifest: store.Manifest, pixels: np.ndarray, index: int)
 
 
 class Entry(NamedTuple):
-    """One cache file: path, bytes, when it was last written (seconds since 1970)."""
+    """One thing in the cache folder: what it is, bytes, when it was last written (seconds since 1970)."""
 
-    path: Path
+    name: str
     size: int
     written: float
+
+
+FOLDERS = {"pictures": "decoded pictures", "archives": "unpacked zip", "sets": "data set"}
 
 
 def entries() -> list[Entry]:
     """Everything in the cache folder, largest first."""
     found = []
-    for path in cache_dir().rglob("*"):
-        if path.is_file():
-            status = path.stat()
-            found.append(Entry(path, status.st_size, status.st_mtime))
+    for folder, what in FOLDERS.items():
+        for path in sorted((cache_dir() / folder).glob("*")):
+            files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+            size = sum(file.stat().st_size for file in files)
+            found.append(Entry(_describe(path, what), size, path.stat().st_mtime))
     return sorted(found, key=lambda entry: -entry.size)
+
+
+def _describe(path: Path, what: str) -> str:
+    if path.suffix != ".pictures":
+        return f"{what} {path.name}"
+    try:
+        manifest = store.read(path)[0]
+    except FileFormatError:
+        return f"{what}, damaged ({path.name})"
+    side, channels = manifest.prepare
+    return f"{manifest.origin}: {manifest.rows:,} pictures, {side} x {side} x {channels}"
 
 
 def clear() -> int:
     """Delete everything in the cache folder; how many bytes that freed."""
     freed = sum(entry.size for entry in entries())
-    for folder in ("pictures", "archives", "sets"):
+    for folder in FOLDERS:
         try:
             if (cache_dir() / folder).exists():
                 shutil.rmtree(cache_dir() / folder)

@@ -39,7 +39,8 @@ def digits(prepare: Preparation) -> tuple[Listing, Manifest, np.ndarray]:
     shape = np.tile(np.array([8, 8, 0], np.int32), (count, 1))
     nothing = np.zeros(count, np.uint32)
     looks = np.zeros(count, np.uint8)
-    manifest = Manifest(prepare, paths, stats, np.arange(count), digests, nothing, shape, looks, ("array L",), ())
+    rows = np.arange(count)
+    manifest = Manifest("digits", prepare, paths, stats, rows, digests, nothing, shape, looks, ("array L",), ())
     return listing, manifest, pixels
 
 

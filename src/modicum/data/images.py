@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 * 2**20
-VERSION = 1  # of the preparation below: part of every cache key
+VERSION = 2  # of the preparation below and of the store: part of every cache key
 _ORIENTATION = 0x0112  # EXIF tag
 
 

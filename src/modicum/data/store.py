@@ -36,11 +36,13 @@ _SUFFIX = 8 + 16 + len(MAGIC)
 class Manifest:
     """What is known about n picture files, in the order of `paths`; the usable ones have a row of pixels.
 
-    stats int64 (n, 2): size in bytes, mtime_ns. row int64 (n,): row of pixels, -1 where there is a problem.
-    digests uint8 (n, 16): BLAKE2b-128 of the file's bytes (zeros where it could not be read). sums uint32 (n,): CRC-32
-    of the row. shape int32 (n, 3): width, height, animated. looks uint8 (n,): index into `look_names` ("JPEG RGB").
+    origin: where they come from, for people. stats int64 (n, 2): size in bytes, mtime_ns. row int64 (n,): row of pixels,
+    -1 where there is a problem. digests uint8 (n, 16): BLAKE2b-128 of the file's bytes (zeros where it could not be
+    read). sums uint32 (n,): CRC-32 of the row. shape int32 (n, 3): width, height, animated. looks uint8 (n,): index into
+    `look_names` ("JPEG RGB").
     """
 
+    origin: str
     prepare: Preparation
     paths: tuple[str, ...]
     stats: np.ndarray
@@ -77,6 +79,7 @@ def finish(out: IO[bytes], manifest: Manifest) -> None:
     names = "\0".join(manifest.paths).encode("utf-8", "surrogateescape")
     arrays = {name: np.ascontiguousarray(getattr(manifest, name)) for name in _ARRAYS}
     record = {
+        "origin": manifest.origin,
         "prepare": list(manifest.prepare),
         "names": len(names),
         "arrays": {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()},
@@ -98,6 +101,7 @@ def _unpack(body: bytes) -> Manifest:
         arrays[name] = np.frombuffer(rest, np.dtype(kind), count, at).reshape(shape)
         at += arrays[name].nbytes
     return Manifest(
+        origin=record["origin"],
         prepare=Preparation(*record["prepare"]),
         paths=tuple(names.split("\0")) if names else (),
         look_names=tuple(record["looks"]),

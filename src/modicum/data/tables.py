@@ -176,4 +176,5 @@ def groups_beside(listing: Listing, group: str) -> Listing:
     if lost:
         raise DataError(f"group: {table.path.name} does not name {len(lost)} of {len(listing.paths)} pictures, among them "
                         f"{', '.join(lost[:3])}; add them, or leave out --group")  # fmt: skip
-    return _groups(listing, of)
+    left = tuple(problem for problem in listing.problems if problem.path != table.path.name)
+    return _groups(replace(listing, problems=left), of)
