@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import modicum
@@ -42,6 +43,7 @@ import shutil
 shutil.rmtree(os.environ["MODICUM_CACHE"], ignore_errors=True)
 """
 
+PACKAGE = Path(modicum.__file__).parent
 CODE = re.compile(r"(`+[^`]+`+)")
 SPECIAL = re.compile(r"([*|\\]|(?<=\w)_(?=\W|$))")
 
@@ -67,6 +69,21 @@ def docstring(app: Any, what: str, name: str, obj: Any, options: Any, lines: lis
     lines[:] = out
 
 
+def modules(app: Any, name: str, source: list[str]) -> None:
+    """Puts the documentation of all modules of packages where a page says `<!-- modules: PACKAGE ... -->`."""
+
+    def expand(match: re.Match[str]) -> str:
+        found = []
+        for part in match[1].split():
+            paths = sorted((PACKAGE / part).rglob("*.py")) if (PACKAGE / part).is_dir() else [PACKAGE / f"{part}.py"]
+            names = [path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".") for path in paths]
+            found += [f"modicum.{name}" for name in names if not name.endswith("__init__")]
+        return "\n".join(f"## {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n" for name in found)
+
+    source[0] = re.sub(r"<!-- modules: (.*?) -->", expand, source[0])
+
+
 def setup(app: Any) -> None:
-    """Registers the reading of docstrings."""
+    """Registers the reading of docstrings and the lists of modules."""
     app.connect("autodoc-process-docstring", docstring)
+    app.connect("source-read", modules)
