@@ -206,3 +206,30 @@ def test_evaluation_replays_frozen_tasks_and_names_bad_requests(tmp_path: Path) 
         evaluate(replace(ask, ways=6, tasks_file=None))
     with pytest.raises(DataError, match="no split 'val'"):
         evaluate(replace(ask, split="val", tasks_file=None))
+
+
+def test_logs_hold_training_and_validation_and_tensorboard_gets_the_same(tmp_path: Path) -> None:
+    """Digits have no validation split, so a folder with one is made: 10 classes split 6/2/2 by the seeded rule."""
+    from PIL import Image
+
+    for label in range(10):
+        folder = tmp_path / "pictures" / str(label)
+        folder.mkdir(parents=True)
+        for i in range(6):
+            shade = np.random.default_rng(10 * label + i).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+            Image.fromarray(shade).save(folder / f"{i}.png")
+    run = tmp_path / "run"
+    result = episodic.train(config(run, data=str(tmp_path / "pictures"), tensorboard=True, validation_tasks=20, ways=2))
+    lines = read_log(run / "log.jsonl")
+    validations = [line for line in lines if line["kind"] == "validation"]
+    assert [line["step"] for line in validations] == [3, 6]
+    assert max(line["accuracy"] for line in validations) == result.validation
+    train_line = next(line for line in lines if line["kind"] == "train")
+    assert train_line["step"] == 6
+    assert train_line["learning_rate"] == 1e-2
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = EventAccumulator(str(run / "tensorboard"))
+    board.Reload()
+    assert [event.step for event in board.Scalars("validation/accuracy")] == [3, 6]
+    assert board.Scalars("train/loss")[0].value == pytest.approx(train_line["loss"], rel=1e-6)
