@@ -15,7 +15,7 @@ def test_a_table_shows_markup_as_text_and_none_as_a_dash(capsys: pytest.CaptureF
     show_table("", ("name", "n"), [("[red]a[/red]", 1), ("b", None)])
     out = capsys.readouterr().out
     assert "[red]a[/red]" in out
-    assert out.splitlines()[-2].split() == ["b", "-"]
+    assert out.splitlines()[-1].split() == ["b", "-"]
 
 
 def test_percent_keeps_two_digits() -> None:

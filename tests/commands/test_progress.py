@@ -28,7 +28,7 @@ def test_time_left_grows_with_what_is_left() -> None:
 def test_short_work_prints_nothing_and_long_work_a_line_a_minute() -> None:
     stream, clock = io.StringIO(), Clock()
     tick = PlainLines("training", stream, clock)
-    for second in range(1, 150):
+    for second in range(150):
         clock.now = float(second)
         tick(second, 200)
     lines = stream.getvalue().splitlines()
@@ -48,6 +48,15 @@ def test_a_second_count_starts_its_own_clock() -> None:
     clock.now = 1100.0
     tick(25, 50)
     assert stream.getvalue().splitlines()[-1] == "fitting: 25/50 (50 %), 2 min left"
+
+
+def test_what_was_done_before_a_resumption_does_not_count_as_speed() -> None:
+    stream, clock = io.StringIO(), Clock()
+    tick = PlainLines("training", stream, clock)
+    tick(900, 1000)
+    clock.now = 100.0
+    tick(910, 1000)  # 10 in 100 s: 90 more take 900 s
+    assert stream.getvalue() == "training: 910/1000 (91 %), 15 min left\n"
 
 
 def test_an_unknown_total_is_no_error() -> None:

@@ -9,8 +9,9 @@ from modicum.configs import Demo
 def run(config: Demo) -> int:
     """Run the demonstration and say where its page is."""
     from modicum.recipes.demo import run as demonstrate
+    from modicum.reporting.page import write_report
 
     with progress("demo") as tick:
-        page = demonstrate(config, progress=tick)
+        page = demonstrate(config, progress=tick, report=write_report)
     print(f"report: {page.resolve()}")
     return 0

@@ -21,7 +21,11 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    terminal = sys.stdout.isatty()
+    console = Console(width=None if terminal else 200)
+    with console.capture() as shown:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in shown.get().strip("\n").splitlines() if terminal or line.strip()))
 
 
 def percent(fraction: float | None, digits: int = 2) -> str:

@@ -33,20 +33,20 @@ class PlainLines:
         self.what = what
         self.stream = stream
         self.clock = clock
-        self.start = clock()
-        self.due = self.start + FIRST_LINE
-        self.before = (0, 0)  # done and total of the last call
+        self.due = clock() + FIRST_LINE
+        self.first = (0, 0, 0.0)  # done, total and time of the first call of this count: what was before it tells nothing
+        self.done = 0
 
     def __call__(self, done: int, total: int) -> None:
         now = self.clock()
-        if total != self.before[1] or done < self.before[0]:
-            self.start = now if self.before[1] else self.start
-        self.before = (done, total)
+        if total != self.first[1] or done < self.done:
+            self.first = (done, total, now)
+        self.done = done
         if now < self.due:
             return
         self.due = now + BETWEEN_LINES
         share = f" ({100 * done // total} %)" if total > 0 else ""
-        left = time_left(done, total, now - self.start)
+        left = time_left(done - self.first[0], total - self.first[0], now - self.first[2])
         print(f"{self.what}: {done}/{total}{share}{', ' + left if left else ''}", file=self.stream, flush=True)
 
 
@@ -64,7 +64,7 @@ def _bar(what: str) -> Iterator[Progress]:
         TextColumn("left:"),
         TimeRemainingColumn(compact=True),
     )
-    with Bars(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bars:
+    with Bars(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bars:
         task = bars.add_task(what, total=None)
         before = (0, -1)
 
