@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 
-from rich.console import Console
-from rich.table import Table
-
 from modicum import configs
+from modicum.commands.output import show_table
 from modicum.data.cache import clear, entries
 from modicum.files import cache_dir
 
 
-def _size(count: int) -> str:
+def readable(count: int) -> str:
+    """Bytes for people: `1.5 MiB`."""
     value, unit = float(count), "B"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
         if value < 1024:
@@ -23,16 +22,13 @@ def _size(count: int) -> str:
 
 def run(config: configs.Cache) -> int:
     """List what the cache holds, or delete it; always 0."""
-    console = Console()
     if config.action == "clear":
-        console.print(f"freed {_size(clear())} in {cache_dir()}", markup=False, highlight=False, soft_wrap=True)
+        print(f"freed {readable(clear())} in {cache_dir()}")
         return 0
-    table = Table("what", "size", "written", box=None, header_style="bold")
     kept = entries()
-    for entry in kept:
-        table.add_row(entry.name, _size(entry.size), time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.written)))
-    console.print(table)
-    console.print(
-        f"{_size(sum(entry.size for entry in kept))} in {cache_dir()}", markup=False, highlight=False, soft_wrap=True
-    )
+    stamps = [time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.written)) for entry in kept]
+    rows = [(entry.name, readable(entry.size), stamp) for entry, stamp in zip(kept, stamps, strict=True)]
+    if rows:
+        show_table("", ("what", "size", "written"), rows)
+    print(f"{readable(sum(entry.size for entry in kept))} in {cache_dir()}")
     return 0

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.text import Text
 
 from modicum import configs
+from modicum.commands.output import show_table, write_result
+from modicum.commands.progress import progress
 from modicum.data.checks import Inspection, inspect
-from modicum.files import write_json
 
 _COLOURS = {"unsafe": "bold red", "warning": "yellow", "note": "dim"}
-_MOST_CLASSES = 30
+_MOST_CLASSES = 20
 
 
-def record(data: str, inspection: Inspection) -> dict[str, object]:
-    """The inspection as one row of a versioned record."""
+def record(data: str, inspection: Inspection) -> dict[str, Any]:
+    """The inspection as the one row of a versioned record."""
     row = {
         "data": data,
         "name": inspection.name,
@@ -34,52 +36,39 @@ def record(data: str, inspection: Inspection) -> dict[str, object]:
     return {"rows": [row]}
 
 
-def _histogram(title: str, counts: dict[str, int]) -> Table:
-    table = Table(title, "pictures", box=None, header_style="bold")
-    for name, count in counts.items():
-        table.add_row(name, f"{count:,}")
-    return table
+def _show_counts(column: str, counts: Mapping[str, int], most: int = 100) -> None:
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    rows = [(name, f"{count:,}") for name, count in ordered[:most]]
+    if left := ordered[most:]:
+        rows.append((f"... and {len(left):,} more of {left[-1][1]:,} to {left[0][1]:,}", f"{sum(n for _, n in left):,}"))
+    show_table("", (column, "pictures"), rows)
 
 
-def show(console: Console, inspection: Inspection) -> None:
-    """Print an inspection for people."""
+def show(inspection: Inspection) -> None:
+    """Print an inspection for people: what is in it, then what is wrong, the worst first."""
     groups = "" if inspection.groups is None else f", {inspection.groups:,} groups"
-    console.print(f"{inspection.name}: {inspection.pictures:,} pictures of {len(inspection.classes):,} classes{groups}",
-                  style="bold", markup=False)  # fmt: skip
+    print(f"{inspection.name}: {inspection.pictures:,} pictures of {len(inspection.classes):,} classes{groups}")
     if inspection.classes:
-        largest = dict(sorted(inspection.classes.items(), key=lambda item: -item[1]))
-        shown = dict(list(largest.items())[:_MOST_CLASSES])
-        console.print(_histogram("class", shown))
-        if len(largest) > len(shown):
-            values = sorted(largest.values())
-            console.print(f"... and {len(largest) - len(shown):,} more; {values[0]} to {values[-1]} pictures a class")
-        console.print(_histogram("size", dict(inspection.sizes)))
-        console.print(_histogram("format and mode", dict(inspection.looks)))
+        _show_counts("class", inspection.classes, _MOST_CLASSES)
+        _show_counts("size", inspection.sizes)
+        _show_counts("format and mode", inspection.looks)
+    console = Console(soft_wrap=True, highlight=False)
     if inspection.split_rule:
-        console.print(inspection.split_rule, markup=False)
+        console.print(Text(inspection.split_rule))
     for finding in inspection.findings:
-        console.print(f"{finding.severity}: ", style=_COLOURS[finding.severity], end="")
-        console.print(finding.message, markup=False, highlight=False)
+        console.print(Text.assemble((finding.severity, _COLOURS[finding.severity]), ": ", finding.message))
     if inspection.unsafe:
-        console.print("Training on this would be unsafe.", style="bold red")
+        console.print(Text("Training on this would be unsafe.", "bold red"))
     else:
-        console.print("Nothing here makes training unsafe.", style="green")
+        console.print(Text("Nothing found that makes training unsafe.", "green"))
 
 
 def run(config: configs.Check) -> int:
     """Examine, print, write the record where asked; 1 where training would be unsafe, else 0."""
-    columns = (TextColumn("reading pictures"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
+    with progress("reading pictures") as tick:
         inspection = inspect(
-            config.data,
-            root=config.root,
-            group=config.group,
-            splits=config.splits,
-            deep=config.deep,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            config.data, root=config.root, group=config.group, splits=config.splits, deep=config.deep, progress=tick
         )
-    show(Console(), inspection)
-    if config.json is not None:
-        write_json(config.json, record(config.data, inspection))
+    show(inspection)
+    write_result(config.json, record(config.data, inspection))
     return 1 if inspection.unsafe else 0

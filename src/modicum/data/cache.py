@@ -154,14 +154,14 @@ def verify(listing: Listing, prepare: Preparation, *, progress: Progress | None 
     now = dict(zip(listing.paths, map(tuple, listing.stats.tolist()), strict=True))
     stats, changed = manifest.stats.copy(), []
     for index, (name, stat) in enumerate(zip(manifest.paths, map(tuple, manifest.stats.tolist()), strict=True)):
+        if progress is not None and index % BATCH == 0:
+            progress(index, len(manifest.paths))
         row = int(manifest.row[index])
         if now.get(name) != stat or (row >= 0 and _sound(listing.folder / name, manifest, pixels, index)):
             continue
         stats[index] = -1
         if row >= 0:
             changed.append(name)
-        if progress is not None and index % BATCH == 0:
-            progress(index, len(manifest.paths))
     if (stats != manifest.stats).any():
         _write(path, listing, prepare, (replace(manifest, stats=stats), pixels), progress)
     return changed
