@@ -13,6 +13,7 @@ author = "Modicum contributors"
 copyright = "Modicum contributors; Apache-2.0"
 version = release = modicum.__version__
 language = "en"
+smartquotes = False
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.doctest", "sphinx.ext.mathjax"]
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
@@ -59,7 +60,7 @@ def docstring(app: Any, what: str, name: str, obj: Any, options: Any, lines: lis
     out: list[str] = []
     verbatim = False
     for line in lines:
-        raw = line.startswith(("    ", "|")) or (verbatim and not line.strip())
+        raw = line.startswith(("    ", "| ", "|-")) or (verbatim and not line.strip())
         if raw and not verbatim:
             out += ["", "::", ""]
         if verbatim and not raw and line.strip():
