@@ -1,0 +1,232 @@
+"""Head and settings by cross-validation, and an honest estimate of what that gives, by nested cross-validation.
+
+For every outer fold k: on the pictures outside k an inner cross-validation scores every candidate by balanced accuracy
+(equal scores: the simpler one, which stands first), and fits a temperature to the inner out-of-fold logits of the
+winner; the winner, fitted on all pictures outside k, is applied to fold k. So no picture takes part in choosing, fitting
+or calibrating what is applied to it (Varma, Simon, "Bias in error estimation when using cross-validation for model
+selection", BMC Bioinformatics 2006). The classifier itself uses the winner over the outer folds of all pictures, and
+the temperature of that winner's out-of-fold logits.
+
+The search is narrowed where pictures and features are both many (`narrowed`, a function of the counts alone).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from modicum.classifiers.folds import assign_folds, measurable, possible_folds
+from modicum.classifiers.rules import (
+    Phi,
+    RidgePath,
+    Rows,
+    Settings,
+    class_means,
+    fit_rule,
+    one_hot,
+    preparation,
+    row_weights,
+    unit_rows,
+)
+from modicum.evaluation.accuracy import Floats, Ints, balanced_accuracy, confusion_counts
+from modicum.evaluation.calibration import fit_temperature, softmax
+from modicum.runtime import Progress
+
+PHIS: tuple[Phi, ...] = ("l2", "none", "centre-l2")
+PENALTIES = (10.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.001)
+SCALES = {"protonet": 1.0, "cosine": 10.0, "ridge": 10.0, "r2d2": 10.0}
+AUTO = ("protonet", "cosine", "ridge")
+BUDGET = 2e12
+"""Floating-point operations the search may take before it is narrowed; about 80 seconds of one CPU core."""
+
+
+class Labelled(NamedTuple):
+    """Support as arrays: features (n, D) float32, labels (n,) in 0..n_classes-1, units (n,) held out as one."""
+
+    features: Rows
+    labels: Ints
+    units: Ints
+    n_classes: int
+
+    def at(self, keep: np.ndarray) -> Labelled:
+        """The pictures of a mask or index; classes and units keep their numbers."""
+        return Labelled(self.features[keep], self.labels[keep], self.units[keep], self.n_classes)
+
+
+@dataclass(frozen=True)
+class Search:
+    """Candidates, simplest first, and how many inner folds score them; `note` says how it was narrowed."""
+
+    candidates: tuple[Settings, ...]
+    inner_folds: int
+    note: str = ""
+
+
+def grid(head: str, phis: Sequence[Phi] = PHIS, balances: Sequence[bool] = (False, True)) -> tuple[Settings, ...]:
+    """Candidates of a head, or of AUTO for "auto", simplest first. r2d2: its lambda is chosen, not learned."""
+    found = []
+    for name in AUTO if head == "auto" else (head,):
+        plain = Settings(name, scale=SCALES[name])
+        if name in ("protonet", "cosine"):
+            found += [replace(plain, phi=phi) for phi in phis]
+            continue
+        for balanced in balances if name == "ridge" else (False,):
+            found += [replace(plain, phi=phi, penalty=penalty, balanced=balanced) for penalty in PENALTIES for phi in phis]
+    return tuple(found)
+
+
+def cost(n: int, dims: int, n_classes: int, folds: int, search: Search) -> float:
+    """About how many floating-point operations the nested search takes for n pictures of so many features."""
+    ridge = {(s.phi, s.balanced) for s in search.candidates if s.head in ("ridge", "r2d2")}
+    rank = min(n, dims)
+    penalties = len({s.penalty for s in search.candidates})
+    decomposition = 2.0 * n * dims * rank + 10.0 * rank**3
+    use = 2.0 * n * rank * (dims if n < dims else rank) + 2.0 * n * rank * n_classes * penalties
+    return (folds + 1) * search.inner_folds * len(ridge) * (decomposition + use)
+
+
+def narrowed(n: int, dims: int, n_classes: int, folds: int, head: str) -> Search:
+    """The whole grid with `folds` inner folds, or the first narrower search within BUDGET, or the narrowest."""
+    inner = min(folds, 3)
+    steps: tuple[Search, ...] = (
+        Search(grid(head), folds),
+        Search(grid(head), inner, f"{inner} inner folds"),
+        Search(grid(head, ("l2", "centre-l2"), (True,)), inner, f"{inner} inner folds, 2 of 3 preparations, classes alike"),
+        Search(grid(head, ("l2",), (True,)), 2, "2 inner folds, features scaled to length 1, classes alike"),
+    )
+    if head == "auto":
+        steps += (Search(grid("protonet") + grid("cosine"), inner, f"{inner} inner folds, no ridge"),)
+    return next((step for step in steps if cost(n, dims, n_classes, folds, step) <= BUDGET), steps[-1])
+
+
+def search_of(trained: Settings | None, folds: int) -> Search | None:
+    """No search: the settings of a trained head alone."""
+    return None if trained is None else Search((trained,), folds)
+
+
+def _nearest_mean_outputs(settings: Settings, x: Floats, labels: Ints, n_classes: int, other: Floats) -> Floats:
+    means, _ = class_means(x, labels, n_classes)
+    if settings.head == "protonet":
+        outputs: Floats = 2 * other @ means.T - (means * means).sum(1)
+        return outputs
+    cosines: Floats = unit_rows(other).astype(np.float64) @ unit_rows(means).astype(np.float64).T
+    return cosines
+
+
+def outputs(train: Labelled, other: Rows, candidates: Sequence[Settings]) -> Iterator[tuple[int, Floats]]:
+    """(index of candidate, its logits (m, N) for other features (m, D)), -inf for classes that `train` lacks."""
+    absent = np.bincount(train.labels, minlength=train.n_classes) == 0
+    targets = one_hot(train.labels, train.n_classes)
+    for phi in dict.fromkeys(s.phi for s in candidates):
+        prepare = preparation(train.features, phi)
+        x, z = (prepare(part).astype(np.float64) for part in (train.features, other))
+        mine = [(i, s) for i, s in enumerate(candidates) if s.phi == phi]
+        for i, s in mine:
+            if s.head in ("protonet", "cosine"):
+                found = _nearest_mean_outputs(s, x, train.labels, train.n_classes, z)
+                yield i, np.where(absent, -np.inf, s.scale * found)
+        for balanced in dict.fromkeys(s.balanced for _, s in mine if s.head in ("ridge", "r2d2")):
+            some = [(i, s) for i, s in mine if s.head in ("ridge", "r2d2") and s.balanced == balanced]
+            path = RidgePath(x, targets, row_weights(train.labels, train.n_classes, balanced))
+            for (i, s), found in zip(some, path.outputs(z, [path.penalty(s) for _, s in some]), strict=True):
+                yield i, np.where(absent, -np.inf, s.scale * found)
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """The best candidate of a cross-validation with its score, and its out-of-fold logits.
+
+    logits (m, N) of the held-out pictures `rows` (m,), those of measurable classes; temperature None where there are
+    none; score then is NaN and the first candidate stands. n_folds is 0 where nothing could be held out.
+    """
+
+    settings: Settings
+    score: float
+    rows: Ints
+    logits: Floats
+    temperature: float | None
+    n_folds: int
+
+
+def _no_choice(data: Labelled, candidates: Sequence[Settings]) -> Choice:
+    return Choice(candidates[0], float("nan"), np.zeros(0, np.int64), np.zeros((0, data.n_classes)), None, 0)
+
+
+def choose(data: Labelled, candidates: Sequence[Settings], n_folds: int, seed: int) -> Choice:
+    """The best of candidates by cross-validated balanced accuracy over up to n_folds folds."""
+    n_folds = possible_folds(data.labels, data.units, data.n_classes, n_folds)
+    if n_folds < 2:
+        return _no_choice(data, candidates)
+    folds = assign_folds(data.labels, data.units, data.n_classes, n_folds, seed)
+    measured = measurable(data.labels, folds, data.n_classes)
+    if not measured.any():
+        return _no_choice(data, candidates)
+    guess = np.zeros((len(candidates), len(folds)), np.int64)
+    best = 0
+    if len(candidates) > 1:
+        for fold in range(n_folds):
+            held = folds == fold
+            for index, logits in outputs(data.at(~held), data.features[held], candidates):
+                guess[index, held] = logits.argmax(1)
+        rows = np.flatnonzero(measured[data.labels] & (folds >= 0))
+        scores = [balanced_accuracy(confusion_counts(data.labels[rows], g[rows], data.n_classes)) for g in guess]
+        best = int(np.argmax(np.round(scores, 12)))
+    return _held_out(data, candidates[best], folds, measured)
+
+
+def _held_out(data: Labelled, settings: Settings, folds: Ints, measured: np.ndarray) -> Choice:
+    """Out-of-fold logits of one candidate, their score and temperature."""
+    logits = np.full((len(folds), data.n_classes), -np.inf)
+    for fold in range(int(folds.max()) + 1):
+        held = folds == fold
+        if held.any():
+            ((_, found),) = outputs(data.at(~held), data.features[held], (settings,))
+            logits[held] = found
+    rows = np.flatnonzero(measured[data.labels] & (folds >= 0))
+    score = balanced_accuracy(confusion_counts(data.labels[rows], logits[rows].argmax(1), data.n_classes))
+    fits = rows[np.isfinite(logits[rows, data.labels[rows]])]
+    temperature = fit_temperature(logits[fits], data.labels[fits]) if len(fits) else None
+    return Choice(settings, score, rows, logits[rows], temperature, int(folds.max()) + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """Nested cross-validation: what choosing, fitting and calibrating like this gives on pictures not seen.
+
+    rows (m,): pictures held out, of measured classes. probabilities (m, N): calibrated ones, or softmax of raw logits
+    where an outer fold had too few pictures to calibrate (`calibrated` False). chosen: the settings of each outer fold.
+    """
+
+    rows: Ints
+    probabilities: Floats
+    measured: np.ndarray
+    calibrated: bool
+    chosen: tuple[Settings, ...]
+    n_folds: int
+
+
+def estimate(data: Labelled, search: Search, n_folds: int, seed: int, progress: Progress | None = None) -> Estimate:
+    """The nested estimate over up to n_folds outer folds; no rows where no class can be measured."""
+    nothing = np.zeros(data.n_classes, bool)
+    n_folds = possible_folds(data.labels, data.units, data.n_classes, n_folds)
+    if n_folds < 2:
+        return Estimate(np.zeros(0, np.int64), np.zeros((0, data.n_classes)), nothing, False, (), 0)
+    folds = assign_folds(data.labels, data.units, data.n_classes, n_folds, seed)
+    measured = measurable(data.labels, folds, data.n_classes)
+    probabilities = np.zeros((len(folds), data.n_classes))
+    chosen, calibrated = [], True
+    for fold in range(n_folds):
+        held = folds == fold
+        train = data.at(~held)
+        choice = choose(train, search.candidates, search.inner_folds, seed)
+        rule = fit_rule(train.features, train.labels, train.n_classes, choice.settings)
+        probabilities[held] = softmax(rule.logits(data.features[held]), choice.temperature or 1.0)
+        calibrated &= choice.temperature is not None
+        chosen.append(choice.settings)
+        if progress is not None:
+            progress(fold + 1, n_folds + 1)
+    rows = np.flatnonzero(measured[data.labels] & (folds >= 0))
+    return Estimate(rows, probabilities[rows], measured, calibrated, tuple(chosen), n_folds)
