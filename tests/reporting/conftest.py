@@ -130,13 +130,19 @@ def make_classifier(
         bins.append({"confidence": confidence, "accuracy": min(1.0, confidence * 0.93 + 0.02), "n": 4 * i})
     row = {
         "balanced_accuracy": float(recall.mean()),
-        "ci95": [float(recall.mean() - 0.04), float(recall.mean() + 0.03)],
+        "ci95": 0.04,
+        "interval": [float(recall.mean() - 0.04), float(recall.mean() + 0.03)],
         "interval_over": f"new pictures of these {len(names)} classes, training pictures as they are",
         "head": "ridge",
         "encoder": "pictures",
-        "per_class": {name: {"recall": float(r), "n": 20} for name, r in zip(names, recall, strict=True)},
+        "per_class": {
+            name: {"recall": float(r), "n": 20, "interval": [float(r) - 0.1, float(r)]}
+            for name, r in zip(names, recall, strict=True)
+        },
         "ece": 0.031,
         "not_measurable": list(single),
+        "classes": len(everything),
+        "pictures": 20 * len(names) + len(single),
         "reliability": bins,
     }
     write_json(folder / "results.json", {"kind": "fit", "rows": [row]})

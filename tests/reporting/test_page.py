@@ -116,7 +116,7 @@ def test_calibration_and_unmeasurable_classes_of_a_classifier(tmp_path: Path, cl
     reader, text = read(write_report([folder], tmp_path / "report.html"))
     assert reader.tags.count("svg") == 3  # accuracy, map, calibration
     assert "off by 3.1 % on average" in text
-    assert "1 class has one picture only" in text
+    assert "1 class has one picture (or one group) only" in text
     assert "learned from 101 labelled pictures" in text
 
 

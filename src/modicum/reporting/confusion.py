@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modicum.reporting.records import Array
+from modicum.reporting.records import Array, Recall
 
 MOST = 12  # classes a matrix on the page shows by name
 SHORT = 6  # letters of a class name that still fits above a column
@@ -62,11 +62,10 @@ def mistakes(counts: Array, names: Sequence[str], most: int = 8) -> list[Mistake
     return [Mistake(names[i], names[j], int(counts[i, j]), int(totals[i])) for i, j in pairs if wrong[i, j] > 0]
 
 
-def recalls(counts: Array, names: Sequence[str]) -> list[tuple[str, float, int]]:
-    """(class, share of its pictures that was recognised, pictures), lowest first; classes without pictures left out."""
+def recalls(counts: Array, names: Sequence[str]) -> list[Recall]:
+    """Recall of every class that has pictures, in class order."""
     totals = counts.sum(axis=1)
-    found = [(names[i], float(counts[i, i] / totals[i]), int(totals[i])) for i in range(len(names)) if totals[i]]
-    return sorted(found, key=lambda entry: entry[1])
+    return [Recall(names[i], float(counts[i, i] / totals[i]), int(totals[i])) for i in range(len(names)) if totals[i]]
 
 
 def worst_classes(counts: Array, most: int = MOST) -> list[int]:

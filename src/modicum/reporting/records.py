@@ -32,6 +32,17 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
+class Recall:
+    """Share of a class's pictures that was recognised, in [0, 1], of n pictures; low/high: 95 % interval where measured."""
+
+    name: str
+    value: float
+    n: int
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
 class Task:
     """One task as pictures: support (k, H, W, C) and query (q, H, W, C) uint8, labels index `classes`."""
 

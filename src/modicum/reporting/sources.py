@@ -52,6 +52,9 @@ def _run(path: Path) -> Source:
     )
 
 
+_FITTED = ("head", "encoder", "pictures", "search", "chosen", "folds")
+
+
 def _classifier(path: Path) -> Source:
     record = read_json(path / "classifier.json")
     files = [path / "classifier.json"]
@@ -67,7 +70,7 @@ def _classifier(path: Path) -> Source:
         name=path.resolve().name,
         config=_mapping(record.get("settings")),
         environment=_mapping(record.get("environment")),
-        details={**record, **{k: row[k] for k in ("head", "encoder") if row.get(k) is not None}},
+        details={**record, **{key: row[key] for key in _FITTED if row.get(key) is not None}},
         accuracies=_balanced(row),
         per_class=_mapping(row.get("per_class")),
         ece=_number(row.get("ece")),
@@ -147,8 +150,9 @@ def _balanced(row: Mapping[str, Any]) -> tuple[Accuracy, ...]:
     value = _number(row.get("balanced_accuracy"))
     if value is None:
         return ()
-    low, high = _bounds(value, row.get("ci95"))
+    low, high = _bounds(value, row.get("interval") or row.get("ci95"))
     measured = _mapping(row.get("per_class"))
+    classes = row.get("classes") if isinstance(row.get("classes"), int) else len(measured)
     pictures = sum(int(_mapping(entry).get("n") or 0) for entry in measured.values())
     return (
         Accuracy(
@@ -159,7 +163,7 @@ def _balanced(row: Mapping[str, Any]) -> tuple[Accuracy, ...]:
             stderr=_number(row.get("stderr")),
             count=f"{pictures} pictures" if pictures else "",
             over=str(row.get("interval_over") or ""),
-            chance=1 / len(measured) if measured else None,
+            chance=1 / classes if classes else None,
         ),
     )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from modicum.reporting.confusion import mistakes, recalls
-from modicum.reporting.records import Accuracy, Source
+from modicum.reporting.records import Accuracy, Recall, Source
 
 Sentences = list[tuple[str, str]]
 
@@ -66,7 +67,9 @@ def _what_classifier(source: Source) -> str:
 
 
 def _pictures(source: Source) -> int:
-    ids = source.details.get("ids")
+    count, ids = source.details.get("pictures"), source.details.get("ids")
+    if isinstance(count, int):
+        return count
     if isinstance(ids, list | tuple):
         return len(ids)
     return sum(int(entry.get("n") or 0) for entry in source.per_class.values())
@@ -137,23 +140,30 @@ def _where_wrong(source: Source) -> str:
         else:
             told.append("It made no mistake on the pictures it was tested with.")
     if lowest := class_recalls(source):
-        name, recall, n = lowest[0][:3]
-        told.append(f"It recognises “{name}” least often: {percent(recall)} of {counted(n, 'picture', 'pictures')}.")
+        worst_class = lowest[0]
+        told.append(
+            f"It recognises “{worst_class.name}” least often: {percent(worst_class.value)} of "
+            f"{counted(worst_class.n, 'picture', 'pictures')}."
+        )
     if source.not_measurable:
         told.append(
-            f"{counted(len(source.not_measurable), 'class has', 'classes have')} one picture only: usable, "
-            "but nobody can say how well it works on them."
+            f"{counted(len(source.not_measurable), 'class has', 'classes have')} one picture (or one group) only: usable, "
+            "but nobody can say how well."
         )
     return " ".join(told) or "Unknown: no confusion counts were recorded."
 
 
-def class_recalls(source: Source) -> list[tuple[str, float, int]]:
-    """(class, recall, pictures), lowest first, from the per-class record or else from the confusion counts."""
-    measured = [
-        (name, float(entry["recall"]), int(entry.get("n") or 0))
-        for name, entry in source.per_class.items()
-        if isinstance(entry.get("recall"), int | float)
-    ]
-    if measured:
-        return sorted(measured, key=lambda row: row[1])
-    return [] if source.confusion is None else recalls(source.confusion, source.classes)
+def class_recalls(source: Source) -> list[Recall]:
+    """Recall of every measured class, lowest first, from the per-class record or else from the confusion counts."""
+    measured = [_recall(name, entry) for name, entry in source.per_class.items()]
+    found = [recall for recall in measured if recall is not None]
+    if not found and source.confusion is not None:
+        found = recalls(source.confusion, source.classes)
+    return sorted(found, key=lambda recall: recall.value)
+
+
+def _recall(name: str, entry: Mapping[str, Any]) -> Recall | None:
+    if not isinstance(entry.get("recall"), int | float):
+        return None
+    low, high = entry.get("interval") or (None, None)
+    return Recall(name, float(entry["recall"]), int(entry.get("n") or 0), low, high)

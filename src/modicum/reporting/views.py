@@ -14,7 +14,7 @@ from modicum.evaluation.lda import lda_plane
 from modicum.reporting import figures
 from modicum.reporting.confusion import Mistake, Table, mistakes, table
 from modicum.reporting.pictures import ClassRow, Picture, class_rows, sample_pictures
-from modicum.reporting.records import Accuracy, Source
+from modicum.reporting.records import Accuracy, Recall, Source
 from modicum.reporting.story import Sentences, class_recalls, tell
 
 LOWEST = 12  # classes of the recall list that are open at once
@@ -34,7 +34,7 @@ class View:
     bars: str | None
     mistakes: list[Mistake]
     confusion: Table | None
-    recalls: list[tuple[str, float, int]]
+    recalls: list[Recall]
     not_measurable: tuple[str, ...]
     task: list[ClassRow]
     samples: list[Picture]
