@@ -27,7 +27,7 @@ from torch import Tensor
 
 from modicum.backbones.batch_norm import forward_frozen
 from modicum.backbones.encoder import Encoder, ImageSpec, build_encoder
-from modicum.errors import ConfigError, DataError, FileFormatError, ModicumError
+from modicum.errors import ConfigError, DataError, FileFormatError
 from modicum.files import make_folder, read_json, read_tensors, sha256, tensor_digest, write_json, write_tensors, write_text
 from modicum.registry import suggest
 from modicum.runtime import Progress
@@ -199,5 +199,5 @@ def _features(encoder: Encoder, chunk: np.ndarray, batch: int, buffers: Mapping[
     x = torch.from_numpy(padded).to(encoder.mean.device).permute(0, 3, 1, 2)
     features: np.ndarray = forward_frozen(encoder, x, buffers)[: len(chunk)].float().cpu().numpy()
     if not np.isfinite(features).all():
-        raise ModicumError(f"encoder: {encoder.name} gave features that are not finite; its weights are damaged")
+        raise FileFormatError(f"encoder: {encoder.name} gave features that are not finite; its weights are damaged")
     return features

@@ -36,7 +36,7 @@ class ImageSpec:
         for name in ("mean", "std"):
             values = tuple(float(value) for value in getattr(self, name))
             if len(values) not in (1, self.channels):
-                raise ConfigError(f"spec {name}: expected 1 or {self.channels} values, found {len(values)}")
+                raise ConfigError(f"spec {name}: expected one value or one per channel, found {len(values)}")
             object.__setattr__(self, name, values)
         if not all(value > 0 for value in self.std):
             raise ConfigError(f"spec std: expected values above 0, found {self.std}")
@@ -61,7 +61,7 @@ def light_strokes(x: Tensor) -> Tensor:
 
 def _check_values(x: Tensor) -> None:
     try:
-        low, high = float(x.detach().amin()), float(x.detach().amax())
+        low, high = (float(extreme) for extreme in torch.aminmax(x.detach()))
     except RuntimeError:  # inside vmap values cannot be looked at; whoever called it has checked its pictures
         return
     if not (abs(low) < float("inf") and abs(high) < float("inf")):

@@ -8,9 +8,9 @@ three channels three times over, which is the same as adding up its first filter
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,6 @@ from torch import Tensor, nn
 from modicum.backbones.backbone import Backbone
 from modicum.errors import ConfigError, FileFormatError
 from modicum.registry import suggest
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 HEADS = ("fc", "classifier", "heads", "head")
 """Where torchvision's classification models keep their classifier."""
@@ -91,14 +88,17 @@ class External(Backbone):
 
 
 def names(library: str) -> Sequence[str]:
-    """All names of "timm" or "torchvision", without the library's name before them."""
+    """All names of "timm" or "torchvision", without the library's name before them.
+
+    Not torchvision's MNASNets: they take weights from pickles only, which carry a version mark. timm has them too.
+    """
     if library == "timm":
         import timm
 
         return list(timm.list_models()) + list(timm.list_pretrained())
     import torchvision
 
-    return list(torchvision.models.list_models(module=torchvision.models))
+    return list(torchvision.models.list_models(module=torchvision.models, exclude="mnasnet*"))
 
 
 def check_name(name: str) -> None:
