@@ -74,7 +74,7 @@ def confusion(tasks: Tasks, scores: Scores, n_classes: int) -> NDArray[np.int64]
     return np.bincount(true * n_classes + guess, minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
-def _sample_task(tasks: Tasks, scores: Scores, pictures: PictureSet, shown: int = 60) -> dict[str, NDArray[Any]]:
+def _sample_task(tasks: Tasks, scores: Scores, pictures: PictureSet, shown: int = 100) -> dict[str, NDArray[Any]]:
     """The first task with a wrong prediction (the first where there is none), as pictures."""
     wrong = np.flatnonzero(scores.per_task < 1)
     t = int(wrong[0]) if len(wrong) else 0
