@@ -1,0 +1,169 @@
+"""Rows and seeds are run once; what was stopped goes on; what cannot be run says why."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from modicum.configs import Evaluate, Reproduce, Scale, Train
+from modicum.errors import ConfigError, DataError
+from modicum.files import read_json, write_json
+from modicum.recipes import RECIPES, as_text, listing, reproduce
+from modicum.recipes.runner import recipe_named
+
+PUBLISHED = {
+    "omniglot_protonet": {"5way-1shot": 0.988, "5way-5shot": 0.997, "20way-1shot": 0.960, "20way-5shot": 0.989},
+    "cifar_fs_protonet": {"5way-1shot": 0.6091, "5way-5shot": 0.7973},
+    "cifar_fs_r2d2": {"5way-1shot": 0.6756, "5way-5shot": 0.8239},
+}
+SCALES: tuple[Scale, ...] = ("smoke", "cpu", "full")
+
+
+class Bench:
+    """Stands in for training and evaluation and keeps a list of what was asked for."""
+
+    def __init__(self) -> None:
+        self.trained: list[tuple[int, int]] = []
+        self.tested: list[tuple[int, int, int]] = []
+        self.fail_at: tuple[int, int] | None = None
+        self.missing = False
+
+    def train(self, config: Train, progress: object = None) -> None:
+        if self.missing:
+            raise DataError("data: omniglot was not found")
+        self.trained.append((config.steps, config.seed))
+        assert config.resume
+        write_json(Path(config.out) / "config.json", {"kind": "run", "environment": {"device": "cpu"}})
+
+    def evaluate(self, config: Evaluate, progress: object = None) -> dict[str, Any]:
+        (shots,) = config.shots
+        if self.fail_at == (config.ways, shots):
+            raise KeyboardInterrupt
+        self.tested.append((config.ways, shots, config.seed))
+        np.savez(Path(config.run) / "artifacts.npz", shots=np.array(shots))
+        tasks = np.tile([0.5, 0.7], config.tasks // 2)
+        row = {"ways": config.ways, "shots": shots, "accuracy": 0.6, "ci95": 0.1, "per_task": tasks.tolist()}
+        return {"rows": [row], "interval_over": "draws of tasks", "classes": ["a", "b"]}
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    found = Bench()
+    monkeypatch.setattr("modicum.training.episodic.train", found.train)
+    monkeypatch.setattr("modicum.training.evaluate.evaluate", found.evaluate)
+    return found
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Callable[..., Reproduce]:
+    def made(scale: Scale = "smoke", seeds: list[int] | None = None, name: str = "omniglot_protonet") -> Reproduce:
+        return Reproduce(name, scale, root="/data/of/a/user", results=str(tmp_path / "results"), seeds=seeds or [0])
+
+    return made
+
+
+def test_finished_rows_are_not_run_again_and_new_seeds_are_added(bench: Bench, config: Callable[..., Reproduce]) -> None:
+    rows = reproduce(config())
+    assert bench.tested == [(5, 1, 0), (5, 5, 0), (20, 1, 0), (20, 5, 0)]
+    assert [row.status for row in rows] == ["reduced scale"] * 4
+    assert reproduce(config()) == rows
+    assert len(bench.trained) == 1
+    assert [row.seeds for row in reproduce(config(seeds=[0, 3]))] == [(0, 3)] * 4
+    assert [seed for _, seed in bench.trained] == [0, 3]
+    assert len(bench.tested) == 8
+
+
+def test_an_interrupted_table_goes_on_at_the_next_row(bench: Bench, config: Callable[..., Reproduce]) -> None:
+    bench.fail_at = (20, 1)
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(config())
+    bench.fail_at = None
+    assert all(row.ours == pytest.approx(0.6) for row in reproduce(config()))
+    assert bench.tested == [(5, 1, 0), (5, 5, 0), (20, 1, 0), (20, 5, 0)]
+    assert len(bench.trained) == 2  # the second call only finds that training is finished
+
+
+def test_scales_have_files_and_runs_of_their_own(bench: Bench, config: Callable[..., Reproduce]) -> None:
+    reproduce(config("full"))
+    rows = reproduce(config("smoke"))
+    assert len(bench.trained) == 2
+    assert {row.scale for row in rows} == {"smoke"}
+    assert [row.scale for row in reproduce(config("full"))] == ["full"] * 4
+    assert len(bench.trained) == 2
+
+
+def test_data_that_is_not_there_gives_not_run_with_the_reason(bench: Bench, config: Callable[..., Reproduce]) -> None:
+    bench.missing = True
+    rows = reproduce(config())
+    assert [(row.status, row.ours) for row in rows] == [("not run", None)] * 4
+    assert "not run: data: omniglot was not found" in as_text(rows)
+
+
+def test_a_record_says_how_it_was_made_and_names_no_folder(
+    bench: Bench, config: Callable[..., Reproduce], tmp_path: Path
+) -> None:
+    reproduce(config(seeds=[2]))
+    file = tmp_path / "results" / "omniglot_protonet" / "5way-1shot-smoke" / "2.json"
+    record = read_json(file)
+    assert (record["seed"], record["train"]["seed"], record["evaluate"]["seed"]) == (2, 2, 2)
+    assert record["environment"] == {"device": "cpu"}
+    assert {"modicum", "torch", "numpy"} <= set(record["versions"])
+    assert record["wall"]["train_seconds"] >= 0
+    assert len(record["per_task"]) == 20
+    assert "/data/of/a/user" not in file.read_text()
+    assert str(tmp_path) not in file.read_text()
+    with np.load(file.with_name("2.artifacts.npz")) as arrays:
+        assert arrays["shots"] == 1  # the row's own, not those of the last row tested
+
+
+def test_unknown_recipe_and_no_seed(config: Callable[..., Reproduce], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="omniglot_protonet"):
+        reproduce(config(name="omniglot_protonets"))
+    with pytest.raises(ConfigError, match="seeds"):
+        reproduce(Reproduce("digits_protonet", results=str(tmp_path), seeds=[]))
+    assert recipe_named("omniglot-protonet")[0] == "omniglot_protonet"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_states_paper_command_cost_and_target(name: str) -> None:
+    text = inspect.getdoc(importlib.import_module(f"modicum.recipes.{name}")) or ""
+    for word in ("Paper:", f"Command: modicum reproduce {name}", "Cost:", "Target:"):
+        assert word in text
+    _, recipe = recipe_named(name)
+    assert all(set(scales) == set(SCALES) for scales in recipe.models.values())
+    assert {row.model for row in recipe.rows} == set(recipe.models)
+    assert {row.name: row.paper for row in recipe.rows if row.paper} == PUBLISHED.get(name, {})
+
+
+def test_published_standard_errors_become_intervals() -> None:
+    rows = recipe_named("cifar_fs_r2d2")[1].rows
+    assert [row.paper_ci95 for row in rows] == pytest.approx([0.00686, 0.005096])
+
+
+def test_listing_names_all_and_loads_no_torch() -> None:
+    assert [name for name, *_ in listing()] == list(RECIPES)
+    code = "import sys; from modicum.recipes import listing; listing(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_digits_end_to_end(tmp_path: Path) -> None:
+    """Real training and evaluation at smoke scale; the second call only reads files."""
+    config = Reproduce("digits_protonet", results=str(tmp_path))
+    rows = reproduce(config)
+    assert [row.status for row in rows] == ["reduced scale"] * 2
+    assert rows[1].ours is not None
+    assert rows[1].ours > 0.5  # guessing gives 0.2
+    assert rows[1].interval_over == "draws of 20 tasks from the 5 classes of digits (test)"
+    run = tmp_path / "digits_protonet" / "runs" / "conv4-r2d2-smoke-seed0" / "config.json"
+    before = run.stat().st_mtime_ns
+    assert reproduce(config) == rows
+    assert run.stat().st_mtime_ns == before
