@@ -26,6 +26,7 @@ BACKBONES: Mapping[str, str] = {
     "conv4-32": "modicum.backbones.conv4:conv4_32",
     "conv4-48": "modicum.backbones.conv4:conv4_48",
     "conv4-r2d2": "modicum.backbones.conv4_r2d2:Conv4R2D2",
+    "conv4-r2d2-lee": "modicum.backbones.conv4_r2d2:conv4_r2d2_lee",
     "resnet12": "modicum.backbones.resnet12:resnet12_metaoptnet",
     "resnet12-alfa": "modicum.backbones.resnet12:resnet12_alfa",
 }

@@ -165,3 +165,15 @@ def test_clear_errors() -> None:
             resolve("method", HEADS, name)(penalty=0)
     with pytest.raises(ConfigError, match="did you mean 'protonet'"):
         resolve("method", HEADS, "protonett")
+
+
+def test_padding_does_not_enter_the_support_statistics() -> None:
+    encoder = build_encoder("conv4-32", ImageSpec(16, 1))
+    learner = HeadLearner(encoder, resolve("method", HEADS, "protonet")(), "support")
+    y = torch.arange(N).repeat_interleave(2)
+    x, query = torch.rand(1, N * 2, 1, 16, 16), torch.rand(1, Q, 1, 16, 16)
+    keep = torch.ones(1, N * 2, dtype=torch.bool)
+    keep[0, [1, 5]] = False
+    padded = learner.adapt(LabelledSet(x, y[None], keep), N)(query)
+    bare = learner.adapt(LabelledSet(x[keep][None], y[None][keep][None]), N)(query)
+    assert torch.allclose(padded, bare, atol=1e-4, rtol=1e-4)

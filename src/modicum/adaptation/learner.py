@@ -15,6 +15,7 @@ from torch import Tensor
 
 from modicum.backbones.batch_norm import (
     copy_buffers,
+    forward_batch,
     forward_frozen,
     forward_training,
     mean_buffers,
@@ -45,7 +46,7 @@ class PictureClassifier(Adapted):
             return forward_frozen(self.encoder, x, copy_buffers(self.encoder))
         tasks, lead = x.flatten(0, -5) if x.ndim > 4 else x.unsqueeze(0), x.shape[:-3]
         if self.config["batch_norm"] == "batch":
-            z = [forward_training(self.encoder, task, copy_buffers(self.encoder))[0] for task in tasks]
+            z = [forward_batch(self.encoder, task) for task in tasks]
         else:
             assert self.buffers_of_tasks is not None
             z = [forward_frozen(self.encoder, task, b) for task, b in zip(tasks, self.buffers_of_tasks, strict=True)]
@@ -73,20 +74,31 @@ class HeadLearner(AbstractLearner):
 
         trace is accepted for the interface; a head has no intermediate steps.
         """
-        z, buffers = self.support_features(support.x)
+        z, buffers = self.support_features(support.x, support.mask)
         predictor = self.head.fit(support._replace(x=z), n_out, out_mask)
         return PictureClassifier(self.encoder, predictor, self.batch_norm, buffers)
 
-    def support_features(self, x: Tensor) -> tuple[Tensor, list[Buffers] | None]:
-        """Features (..., S, D) under the batch-norm mode, and the statistics queries must use (`support` only)."""
+    def support_features(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, list[Buffers] | None]:
+        """Features (..., S, D) under the batch-norm mode, and the statistics queries must use (`support` only).
+
+        mask (..., S): entries that only pad a set do not enter the statistics of `support` mode.
+        """
         if self.batch_norm == "running":
             return forward_frozen(self.encoder, x, copy_buffers(self.encoder)), None
         tasks, lead = x.flatten(0, -5) if x.ndim > 4 else x.unsqueeze(0), x.shape[:-3]
         if self.batch_norm == "batch":
-            z = [forward_training(self.encoder, task, copy_buffers(self.encoder))[0] for task in tasks]
+            z = [forward_batch(self.encoder, task) for task in tasks]
             return torch.stack(z).reshape(*lead, -1), None
-        parts = [support_buffers(self.encoder, task) for task in tasks]
+        masks = [None] * len(tasks) if mask is None else mask.reshape(len(tasks), -1)
+        parts = [self._support(task, keep) for task, keep in zip(tasks, masks, strict=True)]
         return torch.stack([z for z, _ in parts]).reshape(*lead, -1), [b for _, b in parts]
+
+    def _support(self, x: Tensor, keep: Tensor | None) -> tuple[Tensor, Buffers]:
+        """Features (S, D) under the statistics of the pictures that `keep` (S,) says are there, and these statistics."""
+        if keep is None or bool(keep.all()):
+            return support_buffers(self.encoder, x)
+        _, buffers = support_buffers(self.encoder, x[keep])
+        return forward_frozen(self.encoder, x, buffers), buffers
 
     def episode_logits(self, episode: Episode, precision: torch.dtype = torch.float32) -> tuple[Tensor, Buffers]:
         """Training: query logits (E, Q, N) of a batch of tasks and the encoder's updated buffers, averaged over tasks.
