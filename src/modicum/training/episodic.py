@@ -18,7 +18,7 @@ from torch import Tensor
 from modicum.adaptation.learner import HeadLearner
 from modicum.augmentation.baseline import augment, draw, padding_of
 from modicum.backbones.probe import probe
-from modicum.backbones.resnet12 import drop_rate_at
+from modicum.backbones.resnet12 import ResNet12, drop_rate_at
 from modicum.configs import Train
 from modicum.data.pictures import PictureSet, open_pictures
 from modicum.episodes.cutting import Pixels, cut
@@ -109,7 +109,8 @@ class _Trainer:
         self.pixels: Pixels = self.inner.pixels
         if self.device.type == "cuda":
             self.pixels = torch.from_numpy(np.ascontiguousarray(self.inner.pixels)).to(self.device)
-        self.drop_rate = float(getattr(self.learner.encoder.backbone, "drop_rate", 0.0))
+        backbone = self.learner.encoder.backbone
+        self.dropping = (backbone, backbone.drop_rate) if isinstance(backbone, ResNet12) else None
         self.step, self.best, self.started = 0, -1.0, time.monotonic()
         self.precision = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
 
@@ -136,8 +137,9 @@ class _Trainer:
         rate = config.learning_rate * learning_rate_factor(config.schedule, self.step, config.steps, config.halve_every)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        if self.drop_rate:
-            self.learner.encoder.backbone.drop_rate = drop_rate_at(2 * self.step * config.batch, self.drop_rate)
+        if self.dropping is not None:
+            backbone, rate = self.dropping
+            backbone.drop_rate = drop_rate_at(2 * self.step * config.batch, rate)
         torch.manual_seed(int(philox(config.seed, "dropout", self.step).integers(2**62)))
         self.learner.train()
         try:
