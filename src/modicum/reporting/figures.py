@@ -178,7 +178,6 @@ def reliability(bins: Sequence[tuple[float, float, float | None, float | None, i
         if low is not None and high is not None:
             axes.plot([confidence, confidence], [low, high], color=colour(0), linewidth=1.4, alpha=0.6)
         axes.scatter([confidence], [right], s=20 + 130 * n / most, color=colour(0), alpha=0.85, linewidths=0)
-    axes.plot([b[0] for b in bins], [b[1] for b in bins], color=colour(0), linewidth=1.2, alpha=0.6)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="probability it states", ylabel="share that is right")
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))

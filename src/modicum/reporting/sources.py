@@ -37,6 +37,7 @@ def _run(path: Path) -> Source:
     results = sorted((path / "results").glob("*.json"))
     files = [path / "config.json", *results]
     accuracies = [row for file in results for row in _evaluations(read_json(file), file)]
+    accuracies.sort(key=lambda row: (row.ways or 0, row.shots or 0))
     arrays = _arrays(path / "artifacts.npz", files)
     return Source(
         path=path,
