@@ -8,13 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from modicum.classifiers.classifier import Classifier, EncoderReference, Request, build_classifier
+from modicum.classifiers.rules import Settings
 from modicum.classifiers.support import of_pictures
-from modicum.errors import DataError
+from modicum.errors import ConfigError, DataError
 from modicum.runtime import Progress
 
 if TYPE_CHECKING:
     from modicum.backbones.encoder import Encoder
     from modicum.data.pictures import PictureSet
+    from modicum.episodes.interfaces import AbstractHead
 
 SAMPLE = 200
 """Pictures looked at to tell line drawings from photographs."""
@@ -95,3 +97,62 @@ def extend_classifier(
     kept = classifier.support.thumbnails is not None
     more = of_pictures(pictures, embed(encoder, pictures.pixels, progress=progress), thumbnails=kept)
     return classifier.extended(more, progress)
+
+
+def open_with_encoder(
+    data: str,
+    encoder: str = "auto",
+    *,
+    root: str | None = None,
+    group: str | None = None,
+    online: bool = False,
+    progress: Progress | None = None,
+) -> tuple[PictureSet, Encoder, str]:
+    """Pictures as an encoder reads them, the encoder, and its name; "auto" looks at the pictures (`automatic_encoder`)."""
+    from modicum.data.pictures import open_pictures
+    from modicum.models import load_encoder
+
+    if encoder == "auto":
+        encoder = automatic_encoder(
+            open_pictures(data, root=root, size=32, channels=3, group=group, progress=progress).pixels
+        )
+    loaded = load_encoder(encoder, online=online)
+    spec = loaded.spec
+    pictures = open_pictures(data, root=root, size=spec.size, channels=spec.channels, group=group, progress=progress)
+    return pictures, loaded, encoder
+
+
+def trained_settings(head: AbstractHead, n_features: int) -> Settings:
+    """A trained head's parameters as settings: the rule they give is the head's own, but for a constant on all logits."""
+    from modicum.adaptation.cosine import CosineHead
+    from modicum.adaptation.protonet import ProtoNetHead
+    from modicum.adaptation.r2d2 import R2D2Head
+    from modicum.adaptation.ridge import RidgeHead
+
+    if isinstance(head, ProtoNetHead):
+        return Settings("protonet", "none", scale=float(head.scale) / (n_features if head.normalize else 1))
+    if isinstance(head, CosineHead):
+        return Settings("cosine", "none", scale=float(head.scale))
+    if isinstance(head, RidgeHead):
+        return Settings("ridge", "none", penalty=head.penalty, relative=False, scale=float(head.scale))
+    if isinstance(head, R2D2Head):
+        penalty = float(head.log_penalty.detach().exp())
+        return Settings("r2d2", "none", penalty=penalty, relative=False, scale=float(head.scale))
+    raise ConfigError(f"head: {type(head).__name__} has no linear form; make a classifier of the encoder with `modicum fit`")
+
+
+def open_run(
+    run: str, support: str, *, group: str | None = None, progress: Progress | None = None
+) -> tuple[PictureSet, Encoder, Request]:
+    """Support pictures as the encoder of a training run reads them, that encoder, and its head as a request.
+
+    Embeddings are made with the running statistics of batch norm, whatever mode the run was evaluated in.
+    """
+    from modicum.data.pictures import open_pictures
+    from modicum.training.runs import load_learner
+
+    learner, config, _ = load_learner(run)
+    spec = learner.encoder.spec
+    pictures = open_pictures(support, size=spec.size, channels=spec.channels, group=group, progress=progress)
+    settings = trained_settings(learner.head, learner.encoder.n_features)
+    return pictures, learner.encoder, Request(config.method, trained=settings)

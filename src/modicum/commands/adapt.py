@@ -1,0 +1,21 @@
+"""`modicum adapt`: a classifier from a training run and a folder of support pictures."""
+
+from __future__ import annotations
+
+from modicum.commands.fitted import finish, show_skipped
+from modicum.commands.progress import progress
+from modicum.configs import Adapt
+
+
+def run(config: Adapt) -> int:
+    """Embed with the run's encoder, take its trained head as it is; write and show the classifier."""
+    from modicum.classifiers.fitting import fit_classifier, open_run
+    from modicum.classifiers.storage import check_target
+
+    check_target(config.out)
+    with progress("reading pictures") as tick:
+        pictures, encoder, request = open_run(config.run, config.support, group=config.group, progress=tick)
+    show_skipped(pictures.skipped)
+    with progress("adapting") as tick:
+        classifier = fit_classifier(pictures, encoder, name=config.run, request=request, progress=tick)
+    return finish(classifier, config.out, encoder, config.json)
