@@ -1,0 +1,48 @@
+"""The README's commands on real data, copied from it; only the numbers of steps and tasks are smaller here."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from modicum.cli import main
+
+README = Path(__file__).parents[1] / "README.md"
+SMALLER = {
+    "demo": ["--steps", "3"],
+    "train": ["--steps", "3", "--validate_every", "3", "--validation_tasks", "3", "--no_tensorboard"],
+    "evaluate": ["--tasks", "20"],
+    "fit": ["--folds", "2"],
+}
+
+
+def block_below(heading: str) -> list[str]:
+    section = README.read_text().split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    found = re.search(r"^```sh\n(.*?)^```", section, re.M | re.S)
+    assert found, heading
+    return found[1].splitlines()
+
+
+@pytest.mark.slow
+def test_meta_training_on_omniglot_cifar_fs_and_clothing(test_data, tmp_path, monkeypatch, capsys):
+    """Every command ends with code 0 and leaves what it says; `evaluate` gives a row per number of shots."""
+    monkeypatch.chdir(tmp_path)
+    places = {"DATA": str(test_data), "clothing.csv": str(test_data / "clothing" / "clothing.csv")}
+    done = []
+    for line in block_below("Meta-training"):
+        words = [places.get(word, word) for word in shlex.split(line)][1:]
+        assert main([*words, *SMALLER.get(words[0], [])]) == 0, (line, capsys.readouterr().err)
+        done.append(words[0])
+    assert set(done) >= {"demo", "train", "evaluate", "fit", "report"}
+    rows = json.loads((tmp_path / "cifar.json").read_text())["rows"]
+    assert [(row["ways"], row["shots"], row["tasks"]) for row in rows] == [(5, 1, 20), (5, 5, 20)]
+    assert rows[1]["accuracy"] > 0.25  # three steps: better than chance, no more is claimed
+    assert (tmp_path / "comparison.html").stat().st_size > 10_000
+    results = json.loads((tmp_path / "clothing-classifier" / "results.json").read_text())
+    assert results["rows"][0]["balanced_accuracy"] > 0.2  # some twenty classes, chance 0.05
+    assert os.listdir(tmp_path)
