@@ -167,3 +167,12 @@ def test_digits_end_to_end(tmp_path: Path) -> None:
     before = run.stat().st_mtime_ns
     assert reproduce(config) == rows
     assert run.stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["omniglot_protonet", "cifar_fs_protonet", "cifar_fs_r2d2"])
+def test_published_recipes_run_on_their_data(name: str, tmp_path: Path, test_data: Path) -> None:
+    rows = reproduce(Reproduce(name, root=str(test_data), results=str(tmp_path)))
+    assert [row.status for row in rows] == ["reduced scale"] * len(PUBLISHED[name])
+    best = {row.row: row.ours or 0.0 for row in rows}
+    assert best["5way-5shot"] > best["5way-1shot"] > 0.22  # guessing gives 0.2

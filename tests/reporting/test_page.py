@@ -14,7 +14,7 @@ from modicum.errors import ConfigError, FileFormatError, WriteError
 from modicum.evaluation.intervals import paired_interval
 from modicum.files import read_json
 from modicum.reporting import write_report
-from modicum.reporting.story import percent
+from modicum.reporting.story import named, percent
 
 Maker = Callable[..., Path]
 
@@ -170,3 +170,17 @@ def test_percentages_never_round_to_certainty() -> None:
     assert percent(0.0001).replace("\xa0", " ") == "0.01 %"
     assert percent(1.0).replace("\xa0", " ") == "100.0 %"
     assert percent(None) == "-"
+
+
+def test_a_page_does_not_tell_where_its_maker_keeps_things(tmp_path: Path, run_folder: Maker) -> None:
+    private = {"data": "/somewhere/private/my pictures", "out": "/somewhere/private/run", "root": "/somewhere/private"}
+    page = write_report([run_folder(tmp_path / "run", NAMES, config=private)], tmp_path / "report.html")
+    assert "somewhere" not in page.read_text()
+    assert str(tmp_path) not in page.read_text()
+    assert "on “my pictures”" in read(page)[1]
+    assert [named(name) for name in ("/somewhere/run", "timm/vit", {"name": "pictures"}, None)] == [
+        "run",
+        "timm/vit",
+        "pictures",
+        "-",
+    ]

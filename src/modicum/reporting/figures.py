@@ -28,6 +28,7 @@ COLOURS = ("#2f7fd1", "#d9772b", "#2a9d77", "#b5539c", "#8c8f1f", "#d1495b", "#5
 LINES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 POINTS = 300  # a curve is averaged down to at most this many points
+FEW = 8
 
 Log = Sequence[Mapping[str, Any]]
 
@@ -106,7 +107,8 @@ def curves(logs: Sequence[Log]) -> str | None:
         for axes, name in ((left, "loss"), (right, "accuracy")):
             x, y = _series(log, "train", name)
             if len(x):
-                axes.plot(*_averaged(x, y), color=colour(index), linewidth=1.1, linestyle=line, alpha=0.55)
+                marker = "." if len(x) < FEW else None  # a line of one point would not be seen
+                axes.plot(*_averaged(x, y), color=colour(index), linewidth=1.1, linestyle=line, alpha=0.55, marker=marker)
         _validation(right, log, index)
     left.set(xlabel="step", title="loss on training tasks")
     right.set(xlabel="step", title="accuracy: line training, dots validation")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,8 +48,9 @@ def _value(source: Source, name: str) -> Any:
 def _what_run(source: Source) -> str:
     trained = max((int(entry.get("step") or 0) for entry in source.log), default=0)
     steps = f"trained for {counted(trained, 'step', 'steps')}" if trained else "trained"
+    data = last_part(str(_value(source, "data")))
     return (
-        f"A model that was {steps} on “{_value(source, 'data')}” to tell new classes apart from a few labelled pictures "
+        f"A model that was {steps} on “{data}” to tell new classes apart from a few labelled pictures "
         f"of each (method {_value(source, 'method')}, backbone {_value(source, 'backbone')}). "
         "It is tested on classes that it never met in training."
     )
@@ -75,11 +77,19 @@ def _pictures(source: Source) -> int:
     return sum(int(entry.get("n") or 0) for entry in source.per_class.values())
 
 
+def last_part(place: str) -> str:
+    """The last part of a path, so that a page that is passed on does not tell where its maker keeps things."""
+    return re.split(r"[/\\]", place.rstrip("/\\"))[-1]
+
+
 def named(value: Any) -> str:
     """The name in a record of a head or an encoder, or the text itself, or `-`."""
     if isinstance(value, dict):
         value = value.get("name") or value.get("backbone") or value.get("reference")
-    return "-" if value in (None, "") else str(value)
+    if value in (None, ""):
+        return "-"
+    text = str(value)
+    return last_part(text) if re.match(r"[/\\.~]|[A-Za-z]:[/\\]", text) else text  # a path, not a hub's owner/name
 
 
 def _how_good(source: Source) -> str:

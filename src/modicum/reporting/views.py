@@ -15,10 +15,11 @@ from modicum.reporting import figures
 from modicum.reporting.confusion import Mistake, Table, mistakes, table
 from modicum.reporting.pictures import ClassRow, Picture, class_rows, sample_pictures
 from modicum.reporting.records import Accuracy, Recall, Source
-from modicum.reporting.story import Sentences, class_recalls, tell
+from modicum.reporting.story import Sentences, class_recalls, last_part, named, tell
 
 LOWEST = 12  # classes of the recall list that are open at once
-HIDDEN = ("schema", "kind", "ids", "classes", "settings", "config", "environment")
+HIDDEN = ("schema", "kind", "ids", "classes", "settings", "config", "environment", "out", "root", "resume", "tensorboard")
+PLACES = ("data", "splits")  # may be paths: a page shows their last part only
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,13 @@ def _bins(bins: Sequence[Mapping[str, Any]]) -> list[tuple[float, float, float |
 
 def settings(source: Source) -> list[tuple[str, str]]:
     """(name, value) of every setting, versions and device last."""
-    plain = {key: value for key, value in source.details.items() if key not in HIDDEN}
-    found = [*source.config.items(), *plain.items(), *source.environment.items()]
-    return [(str(key), _shown(value)) for key, value in dict(found).items()]
+    found = {**source.config, **source.details, **source.environment}
+    for key in PLACES:
+        if isinstance(found.get(key), str):
+            found[key] = last_part(found[key])
+    if isinstance(found.get("encoder"), str):
+        found["encoder"] = named(found["encoder"])
+    return [(str(key), _shown(value)) for key, value in found.items() if key not in HIDDEN]
 
 
 def _shown(value: Any) -> str:
