@@ -22,11 +22,12 @@ def png(seed: int, size: tuple[int, int] = (32, 32)) -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No network, no data root from outside, an empty cache."""
+def alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No network, no data root from outside, an empty cache; tests of real data share the session's cache."""
     monkeypatch.setenv("MODICUM_OFFLINE", "1")
     monkeypatch.delenv("MODICUM_DATA", raising=False)
-    monkeypatch.setenv("MODICUM_CACHE", str(tmp_path_factory.mktemp("cache")))
+    if "test_data" not in request.fixturenames:
+        monkeypatch.setenv("MODICUM_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import zlib
@@ -77,10 +78,8 @@ def test_damaged_bytes_never_raise_anything_else():
             broken = bytearray(data)
             for place in rng.integers(0, len(data), 6):
                 broken[place] = rng.integers(256)
-            try:
+            with contextlib.suppress(BadPicture):
                 assert pixels(bytes(broken)).shape == (8, 8, 3)
-            except BadPicture as error:
-                assert str(error)
 
 
 def huge_png(width: int, height: int) -> bytes:

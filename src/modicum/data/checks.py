@@ -62,7 +62,7 @@ def inspect(
     """
     try:
         if data == "digits":
-            listing, manifest, _ = load(data, splits=splits)
+            listing, manifest, _ = load(data, splits=splits, group=group)
             return examine(listing, manifest)
         listing = list_data(data, root=root, splits=splits, group=group, progress=progress)
     except DataError as error:

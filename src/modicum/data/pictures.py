@@ -42,10 +42,14 @@ def list_data(
     """What DATA (not digits) holds, before decoding, with groups and class splits; options as in `open_pictures`."""
     if data not in benchmarks.KNOWN:
         return _with_splits(_list_path(Path(data), group, progress), splits, seed)
-    if group is not None:
-        raise DataError(f"group: {data} has no column {group!r}; only tables and folders with a CSV beside them have")
+    _refuse_group(data, group)
     listing = benchmarks.list_known(data, root, splits, progress)
     return listing if listing.split_rule else _with_splits(listing, splits, seed)
+
+
+def _refuse_group(data: str, group: str | None) -> None:
+    if group is not None:
+        raise DataError(f"group: {data} has no column {group!r}; only tables and folders with a CSV beside them have")
 
 
 def _with_splits(listing: Listing, splits: str | None, seed: int) -> Listing:
@@ -74,6 +78,7 @@ def load(
 ) -> tuple[Listing, Manifest, np.ndarray]:
     """Listing, manifest and pixels of DATA, bad pictures and all; options as in `open_pictures`."""
     if data == "digits":
+        _refuse_group(data, group)
         listing, manifest, pixels = digits(usual_preparation(data, None, size, channels, margin))
         if splits in (None, "digits"):
             return benchmarks.with_published(listing, "digits"), manifest, pixels

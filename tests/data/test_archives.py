@@ -1,0 +1,114 @@
+"""Zips: what is unpacked, where to, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from modicum.data import archives
+from modicum.data.archives import safe_name, unpack
+from modicum.data.pictures import open_pictures
+from modicum.errors import DataError
+from modicum.files import cache_dir
+
+from .conftest import MakeFolder, png
+
+
+def pack(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def test_a_zip_gives_the_same_pictures_as_the_folder(make_folder: MakeFolder, tmp_path: Path):
+    top = make_folder({"a": 2, "b": 3})
+    files = {f"data/{path.relative_to(top).as_posix()}": path.read_bytes() for path in top.rglob("*.png")}
+    from_zip = open_pictures(str(pack(tmp_path / "set.zip", files)))
+    from_folder = open_pictures(str(top))
+    assert from_zip.ids == from_folder.ids
+    assert from_zip.digests == from_folder.digests
+    assert (from_zip.pixels == from_folder.pixels).all()
+    assert from_zip.name == "set"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "set.zip"]
+
+
+def test_a_zip_with_a_table_and_one_with_a_single_class_folder(tmp_path: Path):
+    pictures = {"p/1.png": png(1), "p/2.png": png(2), "p/3.png": png(3)}
+    table = b"path,label,group\np/1.png,a,x\np/2.png,b,x\np/3.png,b,y\n"
+    found = open_pictures(str(pack(tmp_path / "t.zip", {**pictures, "labels.csv": table})))
+    assert found.classes == ("a", "b")
+    assert found.group_names == ("x", "y")
+    with pytest.raises(DataError, match=r"one class only \(p\)"):
+        open_pictures(str(pack(tmp_path / "one.zip", pictures)))
+
+
+def test_what_is_no_picture_or_table_stays_packed(tmp_path: Path):
+    kept = {"a/1.png": png(1), "b/1.png": png(2)}
+    files = {**kept, "a/x.py": b"", "__MACOSX/a/1.png": b"", ".git/c": b"", "a/.hidden.png": b""}
+    folder = unpack(pack(tmp_path / "z.zip", files))
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == set(kept)
+
+
+@pytest.mark.parametrize("name", ["../evil.png", "a/../../evil.png", "/tmp/evil.png", "..\\evil.png", "C:\\evil.png"])
+def test_entries_that_lead_out_are_refused_and_nothing_is_left(name: str, tmp_path: Path):
+    path = pack(tmp_path / "z.zip", {"a/1.png": png(1), name: png(2)})
+    with pytest.raises(DataError, match="leads out of the archive"):
+        unpack(path)
+    assert list((cache_dir() / "archives").iterdir()) == []
+    assert not list(tmp_path.parent.rglob("evil.png"))
+
+
+def test_windows_paths_become_folders():
+    assert safe_name("cats\\tom.png") == "cats/tom.png"
+
+
+def test_links_are_refused(tmp_path: Path):
+    link = zipfile.ZipInfo("a/link.png")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    with pytest.raises(DataError, match=r"holds a link \(a/link\.png\)"):
+        unpack(tmp_path / "z.zip")
+
+
+def test_bombs_are_refused_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(archives, "FREE", 10**6)
+    path = pack(tmp_path / "bomb.zip", {"a/1.bmp": bytes(20_000_000)})
+    with pytest.raises(DataError, match="would unpack to"):
+        unpack(path)
+    monkeypatch.setattr(archives, "MAX_UNPACKED", 1000)
+    with pytest.raises(DataError, match="more than the limit"):
+        unpack(pack(tmp_path / "large.zip", {"a/1.png": png(1)}))
+    monkeypatch.setattr(archives, "MAX_FILES", 1)
+    with pytest.raises(DataError, match="2 files"):
+        unpack(pack(tmp_path / "many.zip", {"a/1.png": b"", "a/2.png": b""}))
+
+
+def test_damaged_and_encrypted_zips_are_named(tmp_path: Path):
+    path = pack(tmp_path / "z.zip", {"a/1.png": png(1), "b/2.png": png(2)})
+    data = bytearray(path.read_bytes())
+    data[60:80] = bytes(20)
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"z\.zip is damaged"):
+        unpack(path)
+    data = bytearray(pack(tmp_path / "e.zip", {"a/1.png": png(1)}).read_bytes())
+    data[data.rindex(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "e.zip").write_bytes(data)
+    with pytest.raises(DataError, match="encrypted"):
+        unpack(tmp_path / "e.zip")
+
+
+def test_unpacked_once_and_again_when_the_zip_changes(tmp_path: Path):
+    path = pack(tmp_path / "z.zip", {"a/1.png": png(1)})
+    first = unpack(path)
+    assert unpack(path) == first
+    pack(path, {"a/2.png": png(2)})
+    os.utime(path, ns=(1, 1))
+    second = unpack(path)
+    assert [path.name for path in second.rglob("*.png")] == ["2.png"]
+    assert not first.exists()

@@ -1,0 +1,92 @@
+"""Known names: where they are looked for, and what is said where they are not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from modicum.data.benchmarks import character, last_folder, list_known, published
+from modicum.data.pictures import open_pictures
+from modicum.errors import DataError
+
+from .conftest import MakeFolder
+
+
+@pytest.fixture
+def omniglot(make_folder: MakeFolder) -> Path:
+    """Two characters of the Vinyals train split, one of test, in torchvision's layout."""
+    return make_folder(
+        {
+            "images_background/Angelic/character01": 2,
+            "images_background/Angelic/character02": 2,
+            "images_evaluation/Kannada/character03": 2,
+            "images_background_small1/Angelic/character01": 2,
+        },
+        name="omniglot-py",
+        size=(105, 105),
+    )
+
+
+def test_classes_of_paths():
+    assert character("images_background/Angelic/character01/0965_01.png") == "Angelic/character01"
+    assert character("images_background_small1/Angelic/character01/0965_01.png") is None
+    assert last_folder("train/apple/1.png") == "apple"
+
+
+def test_omniglot_in_torchvisions_layout(omniglot: Path):
+    found = open_pictures("omniglot", root=str(omniglot.parent))
+    assert len(found) == 24
+    assert found.classes[1] == "Angelic/character01/rot090"
+    assert found.split("train").classes[::4] == ("Angelic/character01/rot000", "Angelic/character02/rot000")
+    assert found.split("test").classes[0] == "Kannada/character03/rot000"
+    assert [problem.kind for problem in found.skipped] == []
+    lake = open_pictures("omniglot", root=str(omniglot.parent), splits="lake")
+    assert lake.split("train").classes == ("Angelic/character01", "Angelic/character02")
+    assert "2 background characters train, 1 evaluation" in lake.split_rule
+
+
+def test_the_root_comes_from_the_environment_too(omniglot: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MODICUM_DATA", str(omniglot.parent))
+    assert len(open_pictures("omniglot", splits="lake")) == 6
+
+
+def test_an_incomplete_set_says_so(omniglot: Path):
+    listing = list_known("omniglot", str(omniglot.parent), None)
+    (problem,) = listing.problems
+    assert problem.kind == "incomplete"
+    assert "1620 classes are missing" in problem.message
+    assert listing.splits["val"] == ()
+
+
+@pytest.mark.parametrize("layout", ["{}", "images/{}", "train/{}"])
+def test_mini_imagenet_from_a_local_copy(make_folder: MakeFolder, layout: str):
+    top = make_folder({layout.format(name): 1 for name in ("n01532829", "n01855672", "n01930112", "n99999999")},
+                      name="miniimagenet", size=(90, 84))  # fmt: skip
+    found = open_pictures("mini-imagenet", root=str(top.parent))
+    assert found.pixels.shape == (3, 84, 84, 3)
+    assert [found.split(name).classes for name in ("train", "val", "test")] == [
+        ("n01532829",), ("n01855672",), ("n01930112",)
+    ]  # fmt: skip
+
+
+def test_where_nothing_is_found_the_message_says_where_it_looked_and_what_to_do(tmp_path: Path):
+    with pytest.raises(DataError, match=r"neither --root nor MODICUM_DATA is set.*MODICUM_OFFLINE.*--root or MODICUM_DATA"):
+        open_pictures("omniglot")
+    with pytest.raises(DataError, match=rf"looked for {tmp_path}/cifar100, .*fetch it where there is a network"):
+        open_pictures("cifar-fs", root=str(tmp_path))
+    with pytest.raises(DataError, match="a folder per WordNet id"):
+        open_pictures("mini-imagenet", root=str(tmp_path))
+    with pytest.raises(DataError, match=r"root: .*none is not a folder"):
+        open_pictures("omniglot", root=str(tmp_path / "none"))
+    (tmp_path / "cifar100").mkdir()
+    with pytest.raises(DataError, match="holds none of the classes of fc100"):
+        open_pictures("fc100", root=str(tmp_path))
+
+
+def test_published_splits_share_no_class():
+    for which in ("vinyals", "cifar-fs", "fc100", "mini-imagenet", "digits"):
+        splits, rule = published(which)
+        names = [name for classes in splits.values() for name in classes]
+        assert len(set(names)) == len(names)
+        assert rule
