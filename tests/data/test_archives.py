@@ -47,6 +47,12 @@ def test_a_zip_with_a_table_and_one_with_a_single_class_folder(tmp_path: Path):
         open_pictures(str(pack(tmp_path / "one.zip", pictures)))
 
 
+def test_groups_are_found_in_a_zip_of_class_folders(tmp_path: Path):
+    who = b"path,who\na/1.png,x\nb/1.png,y\n"
+    path = pack(tmp_path / "z.zip", {"top/a/1.png": png(1), "top/b/1.png": png(2), "top/who.csv": who})
+    assert open_pictures(path, group="who").group_names == ("x", "y")
+
+
 def test_what_is_no_picture_or_table_stays_packed(tmp_path: Path):
     kept = {"a/1.png": png(1), "b/1.png": png(2)}
     files = {**kept, "a/x.py": b"", "__MACOSX/a/1.png": b"", ".git/c": b"", "a/.hidden.png": b""}
@@ -112,3 +118,13 @@ def test_unpacked_once_and_again_when_the_zip_changes(tmp_path: Path):
     second = unpack(path)
     assert [path.name for path in second.rglob("*.png")] == ["2.png"]
     assert not first.exists()
+
+
+def test_half_unpacked_leftovers_are_swept_after_a_day(tmp_path: Path):
+    leftover = cache_dir() / "archives" / ".old"
+    leftover.mkdir(parents=True)
+    unpack(pack(tmp_path / "y.zip", {"a/1.png": png(1)}))
+    assert leftover.exists()
+    os.utime(leftover, (1, 1))
+    unpack(pack(tmp_path / "z.zip", {"a/1.png": png(1)}))
+    assert not leftover.exists()

@@ -10,7 +10,7 @@ from modicum.data.benchmarks import character, last_folder, list_known, publishe
 from modicum.data.pictures import open_pictures
 from modicum.errors import DataError
 
-from .conftest import MakeFolder
+from .conftest import MakeFolder, png
 
 
 @pytest.fixture
@@ -68,6 +68,19 @@ def test_mini_imagenet_from_a_local_copy(make_folder: MakeFolder, layout: str):
     assert [found.split(name).classes for name in ("train", "val", "test")] == [
         ("n01532829",), ("n01855672",), ("n01930112",)
     ]  # fmt: skip
+
+
+def test_mini_imagenet_as_one_folder_of_pictures(make_folder: MakeFolder):
+    top = make_folder({"images": 1}, name="miniimagenet")
+    for name in ("n0153282900000005", "n0193011200000001", "n9999999900000001"):
+        (top / "images" / f"{name}.png").write_bytes(png(1))
+    assert open_pictures("mini-imagenet", root=str(top.parent)).classes == ("n01532829", "n01930112")
+
+
+def test_the_root_may_be_the_set_itself(make_folder: MakeFolder, omniglot: Path):
+    assert len(open_pictures("omniglot", root=str(omniglot), splits="lake")) == 6
+    top = make_folder({"train/apple": 1, "test/apple": 1, "train/whale": 1}, name="pictures")
+    assert len(open_pictures("cifar-fs", root=str(top))) == 3
 
 
 def test_where_nothing_is_found_the_message_says_where_it_looked_and_what_to_do(tmp_path: Path):

@@ -65,6 +65,13 @@ def test_more_pictures_than_a_batch_come_in_order(make_folder: MakeFolder):
     check_pixels(make_folder({"a": 150, "b": 90}, size=(5, 5)))
 
 
+def test_progress_counts_what_is_decoded(make_folder: MakeFolder):
+    seen: list[tuple[int, int]] = []
+    listing = list_folder(make_folder({"a": 100, "b": 30}, size=(4, 4)))
+    open_cache(listing, PREPARE, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(64, 130), (128, 130), (130, 130)]
+
+
 def test_bad_pictures_are_remembered_and_decoded_when_they_are_mended(make_folder: MakeFolder, decoded: list[str]):
     top = make_folder({"a": 2, "b": 1})
     (top / "a/001.png").write_bytes(png(1)[:1000])

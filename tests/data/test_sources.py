@@ -55,6 +55,18 @@ def test_names_are_not_ascii(make_folder: MakeFolder):
     assert "猫/写真 1.png" in list_folder(top).paths
 
 
+def test_names_that_are_not_utf8_are_left_out_and_named(make_folder: MakeFolder):
+    top = make_folder({"a": 1, "b": 1})
+    try:
+        with open(os.fsencode(top) + b"/a/\xff.png", "wb") as file:
+            file.write(png(5))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    listing = list_folder(top)
+    assert listing.paths == ("a/000.png", "b/000.png")
+    assert kinds(listing) == {"bad-name": ["a/\N{REPLACEMENT CHARACTER}.png"]}
+
+
 def test_links_are_followed_but_not_in_circles(make_folder: MakeFolder):
     top = make_folder({"a": 2, "b": 1})
     (top / "a/back").symlink_to(top)

@@ -7,6 +7,7 @@ import posixpath
 import shutil
 import stat
 import tempfile
+import time
 import zipfile
 import zlib
 from hashlib import blake2b
@@ -74,6 +75,7 @@ def unpack(path: Path, progress: Progress | None = None) -> Path:
     if folder.is_dir():
         return folder
     make_folder(folder.parent)
+    _sweep(folder.parent)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{name}-"))
     try:
         with zipfile.ZipFile(path) as archive:
@@ -93,6 +95,13 @@ def unpack(path: Path, progress: Progress | None = None) -> Path:
         if old != folder:
             shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+def _sweep(parent: Path) -> None:
+    """Delete what killed processes left half unpacked more than a day ago."""
+    for leftover in parent.glob(".*"):
+        if time.time() - leftover.stat().st_mtime > 86_400:
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _publish(temporary: Path, folder: Path) -> None:

@@ -36,6 +36,11 @@ class Benchmark:
 
 _CIFAR = ("cifar100", "cifar-100", "cifar-fs", "cifar_fs", "fc100")
 _MINI = ("mini-imagenet", "mini_imagenet", "miniimagenet", "miniImageNet")
+_MARKS = {
+    "cifar-fs": ("train/apple", "data/apple", "apple"),
+    "fc100": ("train/apple", "data/apple", "apple"),
+    "mini-imagenet": ("train/n01532829", "images/n01532829", "n01532829"),
+}
 KNOWN: Mapping[str, Benchmark] = {
     "digits": Benchmark((), 28, 1, ("digits",)),
     "omniglot": Benchmark(("omniglot", "omniglot-py"), 28, 1, ("vinyals", "lake")),
@@ -64,11 +69,19 @@ def last_folder(path: str) -> str:
     return path.rpartition("/")[0].rpartition("/")[2]
 
 
+def stem(path: str) -> str:
+    """The WordNet id a picture's name begins with, where it does."""
+    return path.rpartition("/")[2][:9]
+
+
 def _find(name: str, top: Path) -> Path | None:
     places = [top / folder for folder in KNOWN[name].folders]
     if name == "omniglot":
-        return next((place for place in places if (place / "images_background").is_dir()), None)
-    return next((place for place in places if place.is_dir()), None)
+        return next((place for place in (*places, top) if (place / "images_background").is_dir()), None)
+    inside = _MARKS[name]  # the root may be the data set's own folder
+    return next(
+        (place for place in places if place.is_dir()), top if any((top / mark).is_dir() for mark in inside) else None
+    )
 
 
 def locate(name: str, root: str | None, progress: Progress | None = None) -> Path:
@@ -108,7 +121,10 @@ def list_known(name: str, root: str | None, splits: str | None, progress: Progre
     else:
         own = {class_name: class_name for classes in shipped(name).values() for class_name in classes}
         rule = KNOWN[name].folders[0]  # cifar-fs and fc100 share their decoded pictures
-        listing = list_by(folder, name, rule, lambda path: own.get(last_folder(path)))
+        flat = name == "mini-imagenet"  # its usual form: images/n0153282900000005.jpg
+        listing = list_by(
+            folder, name, rule, lambda path: own.get(last_folder(path)) or (own.get(stem(path)) if flat else None)
+        )
     if not listing.paths:
         raise DataError(f"data: {folder} holds none of the classes of {name}")
     which = splits or KNOWN[name].splits[0]

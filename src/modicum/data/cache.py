@@ -72,8 +72,8 @@ class _Builder:
     def manifest(self, listing: Listing) -> store.Manifest:
         """The finished manifest."""
         return store.Manifest(
-            str(listing.folder), self.prepare, listing.paths, listing.stats, self.row, self.digests, self.sums, self.shape,
-            self.looks, tuple(self.names), tuple(self.problems),
+            str(listing.folder.resolve()), self.prepare, listing.paths, listing.stats, self.row, self.digests, self.sums,
+            self.shape, self.looks, tuple(self.names), tuple(self.problems),
         )  # fmt: skip
 
 

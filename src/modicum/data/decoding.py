@@ -49,9 +49,9 @@ def decode_all(folder: Path, paths: list[str], prepare: Preparation, progress: P
         try:
             for start in range(0, len(batches), 4 * workers):
                 for decoded in pool.map(work, batches[start : start + 4 * workers]):
-                    yield from decoded
                     done += len(decoded)
                     if progress is not None:
                         progress(done, len(paths))
+                    yield from decoded
         finally:
             pool.shutdown(cancel_futures=True)

@@ -32,6 +32,7 @@ _KINDS: Mapping[str, tuple[Severity, str]] = {
     "truncated": ("warning", "cut off, left out"),
     "wrong-type": ("warning", "named like pictures but of no type we read, left out"),
     "too-large": ("warning", "too large, left out"),
+    "bad-name": ("warning", "with a name that is not UTF-8, left out"),
     "missing": ("warning", "named, but not there"),
     "outside": ("warning", "outside the archive, left out"),
     "bad-row": ("warning", "rows of the table that cannot be used"),

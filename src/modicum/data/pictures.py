@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -199,7 +200,7 @@ def _assemble(listing: Listing, manifest: Manifest, pixels: np.ndarray, bad: str
 
 
 def open_pictures(
-    data: str,
+    data: str | os.PathLike[str],
     *,
     root: str | None = None,
     size: int | None = None,
@@ -221,6 +222,7 @@ def open_pictures(
     (`PictureSet.split_rule` says which). group: CSV column whose pictures belong together. bad: skip pictures that
     cannot be used (they stand in `skipped`) or refuse the set. `DataError` names what is wrong and what to do.
     """
+    data = os.fspath(data)
     listing, manifest, pixels = load(
         data, root=root, size=size, channels=channels, splits=splits, group=group, seed=seed, margin=margin,
         min_classes=min_classes, progress=progress,

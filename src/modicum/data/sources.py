@@ -36,11 +36,14 @@ class File(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """What lies under a folder: picture files, paths of other files, folders that hold neither files nor folders."""
+    """What lies under a folder: picture files, paths of other files, folders that hold neither pictures nor folders, and
+    picture files whose names are not UTF-8 (shown with marks for the bytes that are not).
+    """
 
     pictures: list[File]
     others: list[str]
     empty: list[str]
+    unnamed: list[str]
 
 
 @dataclass(frozen=True)
@@ -105,15 +108,27 @@ def _is_picture(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def _shown(path: str) -> str:
+    """A path whose bytes are no UTF-8 as it can be printed; "" for one that is as it should be."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return ""
+
+
 def scan(top: Path) -> Scan:
     """Everything under a folder, sorted by path; `DataError` where a folder cannot be read."""
-    found = Scan([], [], [])
+    found = Scan([], [], [], [])
     try:
         for relative, files, folders in _walk(top):
             pictures = [entry for entry in files if _is_picture(entry)]
             if not pictures and not folders and relative:
-                found.empty.append(relative.rstrip("/"))
+                found.empty.append(_shown(relative) or relative.rstrip("/"))
             for entry in pictures:
+                if not (entry.name.isascii() and relative.isascii()) and (shown := _shown(relative + entry.name)):
+                    found.unnamed.append(shown)
+                    continue
                 try:
                     status = entry.stat()
                     found.pictures.append(File(relative + entry.name, status.st_size, status.st_mtime_ns))
@@ -121,10 +136,11 @@ def scan(top: Path) -> Scan:
                     found.pictures.append(File(relative + entry.name, 0, 0))
             if len(pictures) < len(files):
                 kept = {entry.name for entry in pictures}
-                found.others.extend(relative + entry.name for entry in files if entry.name not in kept)
+                others = (relative + entry.name for entry in files if entry.name not in kept)
+                found.others.extend(_shown(path) or path for path in others)
     except OSError as error:
         raise DataError(f"data: the folder {error.filename} cannot be read ({error.strerror})") from error
-    return Scan(sorted(found.pictures), sorted(found.others), sorted(found.empty))
+    return Scan(sorted(found.pictures), sorted(found.others), sorted(found.empty), sorted(found.unnamed))
 
 
 def class_of_path(path: str) -> str:
@@ -155,6 +171,7 @@ def list_folder(folder: Path) -> Listing:
     inside = [(file, name) for file, name in zip(found.pictures, classes, strict=True) if name]
     problems = [Problem(file.path, "no-class", "lies beside the class folders, not in one")
                 for file, name in zip(found.pictures, classes, strict=True) if not name]  # fmt: skip
+    problems += [Problem(path, "bad-name", "its name is not UTF-8; rename it") for path in found.unnamed]
     problems += [Problem(path, "empty-folder", "a folder without pictures") for path in found.empty]
     problems += [Problem(path, "ignored", "not a picture") for path in found.others]
     listing = from_files(folder.resolve().name, f"folder\0{folder.resolve()}", folder, *_columns(inside))
