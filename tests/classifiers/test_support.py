@@ -25,7 +25,7 @@ def test_union_counts_a_picture_once() -> None:
 
 
 def test_an_id_that_means_something_else_is_refused() -> None:
-    with pytest.raises(DataError, match="1 pictures have the id of another.*: a;"):
+    with pytest.raises(DataError, match=r"1 pictures have the id of another.*: a;"):
         _support().joined(_support("a", "y"))
     with pytest.raises(DataError, match="id of another"):
         _support().joined(support_of(np.zeros((1, 2)), ["x"], ["a"], ["other content"]))

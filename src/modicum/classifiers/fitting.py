@@ -130,14 +130,14 @@ def trained_settings(head: AbstractHead, n_features: int) -> Settings:
     from modicum.adaptation.ridge import RidgeHead
 
     if isinstance(head, ProtoNetHead):
-        return Settings("protonet", "none", scale=float(head.scale) / (n_features if head.normalize else 1))
+        return Settings("protonet", "none", scale=head.scale.item() / (n_features if head.normalize else 1))
     if isinstance(head, CosineHead):
-        return Settings("cosine", "none", scale=float(head.scale))
+        return Settings("cosine", "none", scale=head.scale.item())
     if isinstance(head, RidgeHead):
-        return Settings("ridge", "none", penalty=head.penalty, relative=False, scale=float(head.scale))
+        return Settings("ridge", "none", penalty=head.penalty, relative=False, scale=head.scale.item())
     if isinstance(head, R2D2Head):
-        penalty = float(head.log_penalty.detach().exp())
-        return Settings("r2d2", "none", penalty=penalty, relative=False, scale=float(head.scale))
+        penalty = head.log_penalty.exp().item()
+        return Settings("r2d2", "none", penalty=penalty, relative=False, scale=head.scale.item())
     raise ConfigError(f"head: {type(head).__name__} has no linear form; make a classifier of the encoder with `modicum fit`")
 
 
