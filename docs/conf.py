@@ -31,12 +31,12 @@ autodoc_preserve_defaults = True
 autodoc_default_options = {"members": True, "show-inheritance": True, "exclude-members": "training"}
 suppress_warnings = ["ref.python"]  # a name exported at the top is documented once, where it is defined
 
-doctest_test_doctest_blocks = ""  # only blocks marked {testcode} or {doctest} are examples
 doctest_global_setup = """
 import os, tempfile
 os.environ["MODICUM_CACHE"] = os.path.join(tempfile.gettempdir(), f"modicum-docs-{os.getpid()}")
 import numpy as np
 import torch
+from modicum import FewShotClassifier
 torch.manual_seed(0)
 """
 doctest_global_cleanup = """
@@ -51,6 +51,8 @@ SPECIAL = re.compile(r"([*|\\]|(?<=\w)_(?=\W|$))")
 
 def plain(line: str) -> str:
     """A line of a docstring as reStructuredText: `code` becomes ``code``, everything else is text."""
+    if line.startswith((">>> ", "... ")):
+        return line
     parts = CODE.split(line)
     return "".join(f"``{part.strip('`')}``" if i % 2 else SPECIAL.sub(r"\\\1", part) for i, part in enumerate(parts))
 
