@@ -125,6 +125,18 @@ def test_predict_names_labels_and_neighbours(work: Path, classifier: Path, capsy
     assert found[0]["label"] in capsys.readouterr().out
 
 
+def test_predict_names_what_it_cannot_read_and_predicts_the_rest(
+    work: Path, classifier: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (work / "text.png").write_text("no picture")
+    assert main(["predict", "classifier", "text.png", "new/zero/12.png", "nothing.png", "--json", "some.json"]) == 1
+    assert len(rows(work / "some.json")) == 1
+    err = capsys.readouterr().err
+    assert "cannot predict: text.png: " in err
+    assert "cannot predict: nothing.png: there is no such file" in err
+    assert "Traceback" not in err
+
+
 def test_report_puts_run_and_classifier_on_one_page(work: Path, run: Path, classifier: Path) -> None:
     modicum("evaluate run --ways 3 --shots 1 --tasks 5 --queries 5")
     modicum("report run classifier --out page.html")
@@ -178,23 +190,22 @@ WRONG = [
     ("train --data nowhere --out x", r"nowhere"),
     ("train --data digits --out run", r"already holds a run; give --resume"),
     (f"train {TRAIN} --out run --resume --ways 4", r"ways \(run: 3, now: 4\)"),
-    ("train --data digits --out x --ways 6", r"(?s)5 classes.*largest ways|largest.*5"),
-    ("train --data digits --out x --shots 200", r"(?s)fewer|too few|pictures"),
-    ("train --data digits --out x --image_size 8", r"(?s)16|at least"),
+    ("train --data digits --out x --ways 6", r"'train' has 5 usable classes; the largest ways that works is 5"),
+    ("train --data digits --out x --shots 200", r"fewer pictures than shots \+ queries = 215: 0 \(178\)"),
+    ("train --data digits --out x --image_size 8", r"at least 16x16 pixels, found 8x8"),
     ("train --data digits --out pictures/zero/0.png", r"0\.png"),
     ("evaluate nowhere", r"nowhere: not a run folder"),
     ("evaluate pictures", r"pictures: not a run folder"),
     ("evaluate run --ways 9", r"largest ways that works is 5"),
-    ("evaluate run --split val", r"val"),
+    ("evaluate run --split val", r"digits has no split 'val'; it has: train, test, all"),
     ("report nowhere", r"nowhere"),
-    ("report pictures", r"pictures"),
+    ("report pictures", r"pictures: expected the folder of a run .* or of a classifier"),
     ("fit nowhere --out x", r"nowhere"),
-    ("fit pictures/zero --out x", r"zero"),
+    ("fit pictures/zero --out x", r"pictures/zero lie in no class folder"),
     ("fit pictures --out x --encoder nowhere", r"nowhere"),
     ("fit pictures --out x --group nobody", r"nobody"),
     ("predict nowhere new/zero/12.png", r"nowhere"),
-    ("predict classifier nothing.png", r"nothing\.png"),
-    ("predict run new/zero/12.png", r"run"),
+    ("predict run new/zero/12.png", r"run: not a classifier"),
     ("extend classifier nowhere", r"nowhere"),
     ("forget classifier --id zero/99.png", r"zero/99\.png"),
     ("adapt nowhere --support pictures --out x", r"nowhere"),
