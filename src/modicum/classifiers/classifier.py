@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, final
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,9 @@ from modicum.evaluation.accuracy import Floats, Ints
 from modicum.evaluation.calibration import softmax
 from modicum.registry import suggest
 from modicum.runtime import Progress
+
+if TYPE_CHECKING:
+    from modicum.backbones.encoder import Encoder
 
 CALIBRATION_PICTURES = 20
 """Held-out pictures from which on probabilities are called calibrated."""
@@ -70,7 +74,7 @@ class Prediction(NamedTuple):
 @final
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """Support set in, predictions out. Make one with `build_classifier`, `fit_classifier` or `load_classifier`.
+    """Support set in, predictions out. Make one with `fit_classifier`, `build_classifier` or `load`.
 
     classes: names, sorted; the columns of probabilities. temperature: None where no picture could be held out.
     calibrated: whether probabilities deserve the name. estimate: nested cross-validation over `support`. known: sorted
@@ -154,6 +158,19 @@ class Classifier:
     ) -> Classifier:
         """The classifier that never had these pictures or this class."""
         return build_classifier(self.support.without(ids, class_name), self.request, self.encoder, progress)
+
+    def save(self, folder: Path | str, encoder: Encoder | None = None) -> Path:
+        """Write the classifier's folder, the encoder with it where one is given; `modicum.classifiers.storage` says what."""
+        from modicum.classifiers.storage import save_classifier
+
+        return save_classifier(self, folder, encoder)
+
+    @staticmethod
+    def load(folder: Path | str) -> Classifier:
+        """The classifier of a folder; `FileFormatError` where it is none, damaged, or of another version."""
+        from modicum.classifiers.storage import load_classifier
+
+        return load_classifier(folder)
 
     def _checked(self, features: npt.ArrayLike) -> Rows:
         x = np.ascontiguousarray(features, np.float32)

@@ -65,18 +65,35 @@ def encoder_folder(folder: Path, reference: EncoderReference) -> Path:
 def save_classifier(classifier: Classifier, folder: Path | str, encoder: Encoder | None = None) -> Path:
     """Write a classifier's folder and return it. encoder: the one its embeddings were made with, None where it is already
     there or where there is none (plain embeddings)."""
-    folder = make_folder(check_target(folder))
-    if encoder is not None:
-        _write_encoder(encoder, folder, classifier.encoder)
-    tensors, record = _packed(classifier)
-    import torch
-
-    write_tensors(folder / WHOLE, {name: torch.from_numpy(np.array(array)) for name, array in tensors.items()}, record)
+    fresh = not (check_target(folder) / WHOLE).is_file()
+    folder = make_folder(folder)
+    try:
+        if encoder is not None:
+            _write_encoder(encoder, folder, classifier.encoder)
+        _write_whole(classifier, folder)
+    except BaseException:
+        if fresh and not (folder / WHOLE).is_file():
+            _remove(encoder_folder(folder, classifier.encoder), folder)
+        raise
     write_derived(classifier, folder)
     for path in folder.glob("encoder-*"):
         if path != encoder_folder(folder, classifier.encoder):
             shutil.rmtree(path, ignore_errors=True)
     return folder
+
+
+def _remove(encoder: Path, folder: Path) -> None:
+    """Leave nothing of a classifier that was never written."""
+    shutil.rmtree(encoder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _write_whole(classifier: Classifier, folder: Path) -> None:
+    import torch
+
+    arrays, record = _packed(classifier)
+    write_tensors(folder / WHOLE, {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}, record)
 
 
 def _write_encoder(encoder: Encoder, folder: Path, reference: EncoderReference) -> None:
