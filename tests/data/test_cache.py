@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modicum.data import decoding
+from modicum.data import decoding, store
 from modicum.data.cache import cache_file, clear, entries, open_cache, verify
 from modicum.data.images import Preparation, load_picture
+from modicum.data.pictures import open_pictures
 from modicum.data.sources import list_folder
 from modicum.files import cache_dir
 
@@ -155,6 +156,7 @@ import sys
 from pathlib import Path
 from modicum.data import cache
 from modicum.data.images import Preparation
+from modicum.data.pictures import open_pictures
 from modicum.data.sources import list_folder
 print("ready", flush=True)
 manifest, pixels = cache.open_cache(list_folder(Path(sys.argv[1])), Preparation(16, 3))
@@ -192,3 +194,14 @@ def test_a_build_that_is_killed_leaves_nothing_that_is_read(make_folder: MakeFol
     (top / "a/000.png").write_bytes(png(7))
     check_pixels(top)
     assert len(list((cache_dir() / "pictures").iterdir())) == 1
+
+
+def test_second_start_on_60000_pictures_reads_no_picture(test_data: Path, monkeypatch: pytest.MonkeyPatch):
+    """How long it takes is a benchmark; here, that no file is opened, and that what the map holds is right."""
+    open_pictures("cifar-fs", root=str(test_data))
+    monkeypatch.setattr(decoding, "read_bytes", None)
+    monkeypatch.setattr(store, "writing", None)
+    found = open_pictures("cifar-fs", root=str(test_data))
+    assert found.pixels.shape == (60_000, 32, 32, 3)
+    for row in np.random.default_rng(0).integers(0, 60_000, 20):
+        assert np.array_equal(found.pixels[row], load_picture(test_data / "cifar100" / found.ids[row], 32, 3))

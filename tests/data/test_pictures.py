@@ -108,6 +108,11 @@ def test_missing_empty_and_flat_folders(tmp_path: Path):
     (tmp_path / "a.png").write_bytes(png(0))
     with pytest.raises(DataError, match=r"lie in no class folder \(a\.png\); make a folder for each class"):
         open_pictures(str(tmp_path))
+    with pytest.raises(DataError, match="found an empty name"):
+        open_pictures("")
+    (tmp_path / "a.zip").write_text("x")
+    with pytest.raises(DataError, match="called a zip but is none"):
+        open_pictures(str(tmp_path / "a.zip"))
     (tmp_path / "a.xyz").write_text("x")
     with pytest.raises(DataError, match="neither a folder, a CSV"):
         open_pictures(str(tmp_path / "a.xyz"))
@@ -160,6 +165,8 @@ def test_digits(tmp_path: Path):
     assert len(found.split("test")) == 896
     with pytest.raises(DataError, match=r"digits has no split 'val'.*too few classes for a val"):
         found.split("val")
+    with pytest.raises(DataError, match=r"no file digit \(did you mean 'digits'\?\); .* published split of digits: digits"):
+        open_pictures("digits", splits="digit")
     (tmp_path / "s.json").write_text(json.dumps({"train": ["3"], "val": ["4"], "test": ["5"]}))
     assert open_pictures("digits", splits=str(tmp_path / "s.json")).split("val").classes == ("4",)
 

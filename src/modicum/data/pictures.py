@@ -44,6 +44,7 @@ def list_data(
     if data not in benchmarks.KNOWN:
         return _with_splits(_list_path(Path(data), group, progress), splits, seed)
     _refuse_group(data, group)
+    _refuse_splits(data, splits)
     listing = benchmarks.list_known(data, root, splits, progress)
     return listing if listing.split_rule else _with_splits(listing, splits, seed)
 
@@ -51,6 +52,13 @@ def list_data(
 def _refuse_group(data: str, group: str | None) -> None:
     if group is not None:
         raise DataError(f"group: {data} has no column {group!r}; only tables and folders with a CSV beside them have")
+
+
+def _refuse_splits(data: str, splits: str | None) -> None:
+    published = benchmarks.KNOWN[data].splits
+    if splits is not None and splits not in published and not Path(splits).exists():
+        raise DataError(f"splits: there is no file {splits}{suggest(splits, published)}; expected a JSON file, or a "
+                        f"published split of {data}: {', '.join(published)}")  # fmt: skip
 
 
 def _with_splits(listing: Listing, splits: str | None, seed: int) -> Listing:
@@ -80,6 +88,7 @@ def load(
     """Listing, manifest and pixels of DATA, bad pictures and all; options as in `open_pictures`."""
     if data == "digits":
         _refuse_group(data, group)
+        _refuse_splits(data, splits)
         listing, manifest, pixels = digits(usual_preparation(data, None, size, channels, margin))
         if splits in (None, "digits"):
             return benchmarks.with_published(listing, "digits"), manifest, pixels
@@ -91,6 +100,7 @@ def load(
 
 
 def _list_path(path: Path, group: str | None, progress: Progress | None) -> Listing:
+    """A folder, table or zip; `DataError` says what was expected where it is none of these."""
     if path.is_dir():
         listing = list_folder(path)
         return listing if group is None else groups_beside(listing, group)
@@ -99,6 +109,8 @@ def _list_path(path: Path, group: str | None, progress: Progress | None) -> List
     if path.is_file() and zipfile.is_zipfile(path):
         return replace(_list_zip(unpack(path, progress), group), name=path.stem)
     known = ", ".join(benchmarks.KNOWN)
+    if path.suffix.lower() == ".zip" and path.is_file():
+        raise DataError(f"data: {path} is called a zip but is none; it may be cut off, so fetch or pack it again")
     if path.exists():
         raise DataError(f"data: {path} is neither a folder, a CSV (.csv), a zip nor a known name ({known})")
     hint = suggest(str(path), benchmarks.KNOWN)
@@ -223,6 +235,8 @@ def open_pictures(
     cannot be used (they stand in `skipped`) or refuse the set. `DataError` names what is wrong and what to do.
     """
     data = os.fspath(data)
+    if not data:
+        raise DataError("data: expected a folder, a CSV, a zip or a known name, found an empty name")
     listing, manifest, pixels = load(
         data, root=root, size=size, channels=channels, splits=splits, group=group, seed=seed, margin=margin,
         min_classes=min_classes, progress=progress,
