@@ -40,7 +40,8 @@ class ConvBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The block's output; see the module's equations."""
         pooled = F.max_pool2d(self.norm(self.conv(x)), 2)
-        return F.leaky_relu(pooled, self.slope) if self.slope else F.relu(pooled)
+        # In place: the pool's backward reads its input and the indices, so its output may be overwritten.
+        return F.leaky_relu(pooled, self.slope, inplace=True) if self.slope else F.relu(pooled, inplace=True)
 
 
 class Conv4(Backbone):
