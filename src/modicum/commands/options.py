@@ -113,7 +113,8 @@ def _command(config: type[Any], positionals: Mapping[str, str], example: str, in
     return name, Command(name, config, positionals, example, interrupted)
 
 
-_KEPT = "the classifier {classifier} is as it was before"
+_WHOLE = "the classifier in {out} is whole; without a page, `modicum report` makes one"
+_KEPT = "the classifier {classifier} is whole, as it was before or already changed"
 COMMANDS: Mapping[str, Command] = dict(
     (
         _command(configs.Check, {"data": "DATA"}, "check pictures/", "nothing was changed"),
@@ -121,7 +122,7 @@ COMMANDS: Mapping[str, Command] = dict(
             configs.Fit,
             {"data": "DIR"},
             "fit pictures/ --out classifier",
-            "no half-written classifier is left; pictures decoded so far are cached, so the next start is faster",
+            _WHOLE,
         ),
         _command(
             configs.Predict,
@@ -147,7 +148,7 @@ COMMANDS: Mapping[str, Command] = dict(
             configs.Adapt,
             {"run": "RUN"},
             "adapt run --support pictures/ --out classifier",
-            "no half-written classifier is left",
+            _WHOLE,
         ),
         _command(
             configs.Report, {"sources": "RUN|CLASSIFIER"}, "report run --out report.html", "no half-written page is left"
