@@ -49,7 +49,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     >>> from sklearn.datasets import load_digits
     >>> X, y = load_digits(return_X_y=True)
     >>> model = FewShotClassifier(head="protonet").fit(X[:60], y[:60])
-    >>> bool(model.score(X[60:], y[60:]) > 0.8)
+    >>> bool(model.score(X[60:], y[60:]) > 0.7)
     True
     """
 
