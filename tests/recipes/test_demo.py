@@ -20,13 +20,13 @@ def test_digits_demo_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[st
     said = capsys.readouterr().out
     assert page == tmp_path / "demo" / "report.html"
     assert "draws of 60 tasks from the 5 classes of digits (test) (5, 6, 7, 8, 9)" in said
-    (result,) = (tmp_path / "demo" / "run" / "results").glob("*.json")
+    (result,) = (tmp_path / "demo" / "digits" / "results").glob("*.json")
     one, five = read_json(result)["rows"]
     assert f"{100 * one['accuracy']:.1f} % right" in said
     assert 0.5 < one["accuracy"] < five["accuracy"]
     assert "draws of 60 tasks from the 5 classes of digits (test)" in page.read_text()
 
-    assert run(config) == tmp_path / "demo" / "run"  # finished before: goes on at once, and without a page
+    assert run(config) == tmp_path / "demo" / "digits"  # finished before: goes on at once, and without a page
     with pytest.raises(ConfigError, match="steps"):
         run(Demo(out=config.out, steps=4))
 

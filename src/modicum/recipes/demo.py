@@ -36,7 +36,7 @@ def options(config: Demo) -> Train:
     else:
         steps = config.steps or OMNIGLOT_STEPS
         chosen = replace(OMNIGLOT, steps=steps, ways=30, schedule="cosine", validate_every=max(1, steps // 4))
-    return replace(chosen, out=str(Path(config.out) / "run"), root=config.root, seed=config.seed)
+    return replace(chosen, out=str(Path(config.out) / config.data), root=config.root, seed=config.seed)
 
 
 def run(config: Demo, progress: Progress | None = None, report: Report | None = None) -> Path:

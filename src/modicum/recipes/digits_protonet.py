@@ -9,10 +9,10 @@ Target: none; `modicum demo` is one run of it.
 Setting: trained on the digits 0-4 and tested on 5-9, so every 5-way task holds the same five test classes and an interval
 is over draws of pictures only. With five training classes and no validation classes the last checkpoint is tested.
 
-Five classes of tiny pictures teach an encoder little, and too much training teaches it to tell only those five apart:
-nearest class means of the raw pixels reach about 74 % (1-shot) and 90 % (5-shot) on these tasks, conv4-64 (64 features at
-this size) stays below that however it is trained, and conv4-r2d2, which keeps a map of places, ends a little above it with
-few steps at a low rate. It is here to show how things work, not what they can do.
+Five classes of tiny pictures teach an encoder little, and long training teaches it to tell only those five apart. Nearest
+class means of the raw pixels reach 74 % (1-shot) and 90 % (5-shot) on such tasks; conv4-r2d2, which keeps a map of places,
+ends at 74 to 75 % and 90 to 91 % (two seeds) with few steps at a low rate, and worse with more; conv4-64, 64 numbers at
+this size, at 60 to 69 % and 78 to 86 % over some twenty settings. This recipe shows how things work, not what they can do.
 """
 
 from __future__ import annotations

@@ -140,12 +140,13 @@ def _how_calibrated(source: Source) -> str:
 
 def _where_wrong(source: Source) -> str:
     told = []
+    unit = ("time", "times") if source.kind == "run" else ("picture", "pictures")  # a run meets a picture in many tasks
     if source.confusion is not None:
         if worst := mistakes(source.confusion, source.classes, 1):
             first = worst[0]
             told.append(
                 f"Its most frequent mistake: “{first.true}” called “{first.predicted}”, {first.count:,} of "
-                f"{counted(first.total, 'picture', 'pictures')} ({percent(first.share)})."
+                f"{counted(first.total, *unit)} ({percent(first.share)})."
             )
         else:
             told.append("It made no mistake on the pictures it was tested with.")
@@ -153,7 +154,7 @@ def _where_wrong(source: Source) -> str:
         worst_class = lowest[0]
         told.append(
             f"It recognises “{worst_class.name}” least often: {percent(worst_class.value)} of "
-            f"{counted(worst_class.n, 'picture', 'pictures')}."
+            f"{counted(worst_class.n, *unit)}."
         )
     if source.not_measurable:
         told.append(
