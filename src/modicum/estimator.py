@@ -16,6 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from modicum.classifiers.classifier import Classifier, EncoderReference, Request, build_classifier
+from modicum.classifiers.rules import Settings
 from modicum.classifiers.support import Support, in_order, support_of
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     _support: Support
     _labels: dict[str, Any]
     _rows: int
+    _trained: Settings | None
 
     def __init__(
         self, head: str = "auto", *, folds: int = 5, seed: int = 0, encoder: str | Path | Encoder | None = None
@@ -68,7 +70,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, X: Any, y: Any, *, ids: Sequence[Any] | None = None, groups: Sequence[Any] | None = None) -> Self:
         """Fit to X with labels y (n,). ids (n,): unique names for `forget` (default: row numbers). groups (n,): pictures
         that must be held out together. `ValueError` for fewer than 2 classes."""
-        for name in ("_support", "_labels", "_rows"):
+        for name in ("_support", "_labels", "_rows", "_trained"):
             self.__dict__.pop(name, None)
         self._add(X, y, ids, groups, reset=True)
         if len(self._labels) < 2:
@@ -148,7 +150,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         request = classifier.request
         found = cls(request.head, folds=request.folds, seed=request.seed, encoder=encoder)
         kind = np.dtype(record["labels"])
-        found._support, found._rows = classifier.support, record["rows"]
+        found._support, found._rows, found._trained = classifier.support, record["rows"], request.trained
         found._labels = {name: _parsed(name, kind) for name in classifier.classes}
         if encoder is None:
             found.n_features_in_ = classifier.support.features.shape[1]
@@ -170,7 +172,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._rows = start + len(y)
 
     def _build(self) -> Self:
-        request = Request(self.head, self.folds, self.seed)
+        request = Request(self.head, self.folds, self.seed, getattr(self, "_trained", None))
         return self._adopt(build_classifier(self._support, request, self._reference()))
 
     def _adopt(self, classifier: Classifier) -> Self:

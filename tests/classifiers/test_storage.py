@@ -49,7 +49,7 @@ def test_round_trip_is_exact_and_saving_is_a_pure_function(support, tmp_path: Pa
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-def test_extending_a_loaded_classifier_writes_what_fitting_all_writes(support, tmp_path: Path) -> None:
+def test_extending_a_loaded_classifier_writes_the_same_bytes_as_fitting_all(support, tmp_path: Path) -> None:
     first, more = support([6, 5, 0]), support([2, 0, 4], seed=1, start=50)
     save_classifier(build_classifier(first, Request("auto", 3), EncoderReference()), tmp_path / "a")
     save_classifier(load_classifier(tmp_path / "a").extended(more), tmp_path / "a")
