@@ -125,3 +125,14 @@ def test_what_is_no_picture_is_refused(encoder: Encoder, tmp_path: Path) -> None
         model.fit([1, 2], [0, 1])
     with pytest.raises(DataError, match="no such file"):
         model.fit([tmp_path / "missing.png", tmp_path / "missing.png"], [0, 1])
+
+
+def test_a_trained_head_is_kept_when_its_classifier_grows(tmp_path: Path) -> None:
+    from modicum.classifiers.rules import Settings
+
+    (x, y), trained = _digits(), Settings("r2d2", "none", penalty=9.0, relative=False)
+    support = support_of(x[:40], [str(v) for v in y[:40]], [f"{i:08d}" for i in range(40)])
+    build_classifier(support, Request("r2d2", trained=trained), EncoderReference()).save(tmp_path / "adapted")
+    model = FewShotClassifier.load(tmp_path / "adapted").partial_fit(x[40:], [str(v) for v in y[40:]], ids=range(40, 60))
+    assert model.classifier_.settings == trained
+    assert len(model.classifier_.support) == 60

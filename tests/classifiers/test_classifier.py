@@ -134,6 +134,7 @@ def test_few_pictures(support, counts: list[int], calibrated: bool) -> None:
     assert [a.label for a in classifier.predict(classifier.support.features)] == list(classifier.support.labels)
     row = result_row(classifier)
     assert (row["balanced_accuracy"] is None) == (counts == [1, 1])
+    assert row["folds"] == {(2, 2): 2, (1, 5, 5): 3, (1, 1): 0, (12, 12): 3}[tuple(counts)]  # 3 wanted, fewer if need be
     assert (row["ece"] is None) == (not calibrated)
     assert row["not_measurable"] == [f"c{i}" for i, n in enumerate(counts) if n == 1]
     assert set(row["per_class"]) == {f"c{i}" for i, n in enumerate(counts) if n > 1}

@@ -94,6 +94,7 @@ def result_row(classifier: Classifier) -> dict[str, Any]:
         "calibrated": classifier.calibrated,
         "temperature": classifier.temperature,
         "folds": honest.n_folds,
+        "folds_wanted": classifier.request.folds,
         "chosen": [f"{settings.head}: {settings.words()}" for settings in honest.chosen],
         "search": classifier.note or "whole grid",
         "pictures": len(classifier.support),

@@ -53,6 +53,8 @@ def show(row: Mapping[str, Any]) -> None:
     ]
     if row["interval_over"]:
         facts.insert(4, ("interval over", row["interval_over"]))
+    if 0 < row["folds"] < row["folds_wanted"]:
+        facts.append(("folds", f"{row['folds']} instead of {row['folds_wanted']}: no class has more pictures or groups"))
     if row["search"] != "whole grid":
         facts.append(("search narrowed for size", row["search"]))
     show_table("", ("", ""), facts)
