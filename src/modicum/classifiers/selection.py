@@ -39,7 +39,7 @@ PHIS: tuple[Phi, ...] = ("l2", "none", "centre-l2")
 PENALTIES = (10.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.001)
 SCALES = {"protonet": 1.0, "cosine": 10.0, "ridge": 10.0, "r2d2": 10.0}
 AUTO = ("protonet", "cosine", "ridge")
-BUDGET = 2e12
+BUDGET = 5e12
 """Floating-point operations the search may take before it is narrowed; about 80 seconds of one CPU core."""
 
 
