@@ -76,7 +76,7 @@ def test_dropping_is_seeded_off_in_evaluation_and_follows_the_rate():
     assert torch.equal(trained(1), trained(1))
     assert not torch.equal(trained(1), trained(2))
     assert torch.equal(model.eval()(x), model(x))
-    model.drop_rate = 0.0
+    model.drop_rate = model.block_rate = 0.0
     assert torch.equal(trained(1), trained(2))
 
 

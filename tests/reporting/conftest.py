@@ -80,7 +80,7 @@ def make_run(
             stderr = float(tasks.std() / 20)
             row = {"ways": ways, "shots": shots, "accuracy": float(tasks.mean()), "ci95": 1.96 * stderr, "stderr": stderr}
             bn = {"tasks": 400, "batch_norm": "running", "transductive": False}
-            rows.append({**row, **bn, "per_task": tasks.round(4).tolist()})
+            rows.append({**row, **bn, "tasks_digest": f"{ways}-{shots}", "per_task": tasks.round(4).tolist()})
         over = f"draws of 400 tasks from the {len(names)} classes of omniglot (test)"
         record = {"kind": "evaluate", "run": folder.name, "data": "omniglot", "split": "test", "seed": 0, "queries": 15}
         write_json(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +13,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from modicum.configs import Evaluate, Train
 from modicum.data.pictures import open_pictures
+from modicum.episodes.sampler import EpisodeSampler
+from modicum.episodes.types import Episode, LabelledSet
 from modicum.errors import ConfigError, DataError, FileFormatError, TrainingError, WriteError
 from modicum.files import read_tensors
 from modicum.training import checkpoints, episodic
@@ -20,6 +26,7 @@ from modicum.training.evaluate import evaluate
 from modicum.training.logs import read_log
 from modicum.training.runs import load_learner
 from modicum.training.schedules import learning_rate_factor
+from modicum.training.steps import augmented
 
 
 def config(out: Path, **changes: object) -> Train:
@@ -86,23 +93,88 @@ def test_resumed_training_is_the_same_to_the_bit(tmp_path: Path, optimizer: str,
     assert steps == [6]
 
 
-def test_ctrl_c_leaves_a_checkpoint_of_the_step_it_was_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    advance = episodic._Trainer.advance
+def test_ctrl_c_ends_after_the_step_under_way_and_resume_gives_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal comes while the optimiser has stepped and the counter has not: no half step may be saved."""
+    episodic.train(config(tmp_path / "whole"))
+    save = torch.optim.Adam.step
 
-    def interrupted(self: episodic._Trainer) -> tuple[float, float]:
-        if self.step == 2:
-            raise KeyboardInterrupt
-        return advance(self)
+    def interrupted(self: torch.optim.Adam, *args: object) -> object:
+        result = save(self)
+        if next(iter(self.state.values()))["step"] == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return result
 
-    monkeypatch.setattr(episodic._Trainer, "advance", interrupted)
+    monkeypatch.setattr(torch.optim.Adam, "step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        episodic.train(config(tmp_path))
-    assert read_tensors(tmp_path / checkpoints.LAST)[1]["step"] == 2
+        episodic.train(config(tmp_path / "cut"))
+    monkeypatch.undo()
+    assert read_tensors(tmp_path / "cut" / checkpoints.LAST)[1]["step"] == 2
+    episodic.train(config(tmp_path / "cut", resume=True))
+    a, b = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_resume_refuses_other_data_and_another_number_of_steps_of_a_schedule(tmp_path: Path) -> None:
+    for label in range(6):
+        (tmp_path / "p" / str(label)).mkdir(parents=True)
+        for i in range(4):
+            pixels = np.random.default_rng(10 * label + i).integers(0, 256, (16, 16), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "p" / str(label) / f"{i}.png")
+    own = config(tmp_path / "run", data=str(tmp_path / "p"), channels=1, steps=1, schedule="cosine")
+    episodic.train(own)
+    with pytest.raises(ConfigError, match="would change the cosine schedule"):
+        episodic.train(replace(own, steps=2, resume=True))
+    shutil.copy(tmp_path / "p/0/0.png", tmp_path / "p/1/new.png")
+    with pytest.raises(ConfigError, match="other pictures, labels or splits"):
+        episodic.train(replace(own, resume=True))
+
+
+def test_classes_of_training_are_never_tested_by_accident(tmp_path: Path) -> None:
+    """One class more would draw another split by the seeded rule; the run's own classes count."""
+    for label in range(8):
+        (tmp_path / "p" / f"c{label}").mkdir(parents=True)
+        for i in range(4):
+            pixels = np.random.default_rng(10 * label + i).integers(0, 256, (16, 16), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "p" / f"c{label}" / f"{i}.png")
+    episodic.train(config(tmp_path / "run", data=str(tmp_path / "p"), channels=1, steps=1, ways=2))
+    ask = Evaluate(run=str(tmp_path / "run"), ways=2, shots=[1], queries=2, tasks=10)
+    before = evaluate(ask)["classes"]
+    shutil.copytree(tmp_path / "p/c0", tmp_path / "p/a_new_class")
+    for image in (tmp_path / "p/a_new_class").iterdir():
+        Image.fromarray(255 - np.asarray(Image.open(image))).save(image)
+    assert evaluate(ask)["classes"] == before
+    trained = json.loads((tmp_path / "run/config.json").read_text())["data"]["splits"]["train"]
+    names = {"train": before, "val": [], "test": trained[:2]}
+    (tmp_path / "splits.json").write_text(json.dumps(names))
+    with pytest.raises(ConfigError, match="2 of the classes to test"):
+        evaluate(replace(ask, splits=str(tmp_path / "splits.json")))
+
+
+def test_augmentation_keeps_one_polarity(tmp_path: Path) -> None:
+    """Dark strokes on light paper, cropped with dark padding: the encoder must still see light strokes everywhere."""
+    from modicum.backbones.encoder import light_strokes
+
+    x = torch.full((1, 40, 1, 16, 16), 255, dtype=torch.uint8)
+    x[..., 6:10, 6:10] = 0
+    episode = Episode(LabelledSet(x, torch.zeros(1, 40)), LabelledSet(x, torch.zeros(1, 40)), 1)
+    tasks = EpisodeSampler(np.repeat([0, 1], 3), 2, 1, 1).tasks([0])
+    shown = light_strokes(augmented(episode, tasks, 0, "light").support.x)
+    assert (shown.amax((2, 3, 4)) > 0.3).all()
+    assert (shown.median(-1).values.median(-1).values < 0.2).all()
 
 
 def test_nan_loss_stops_with_step_and_cause_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    good = config(tmp_path, steps=3, optimizer="sgd", schedule="constant", learning_rate=1e-3)
+    episodic.train(good)
+    before = (tmp_path / checkpoints.LAST).read_bytes()
+    path = tmp_path / "config.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "config": {**record["config"], "learning_rate": 1e30}}))
     with pytest.raises(TrainingError, match=r"loss is (nan|inf) at step \d+: .* learning rate of 1e\+30 .* too high"):
-        episodic.train(config(tmp_path, learning_rate=1e30, optimizer="sgd"))
+        episodic.train(replace(good, learning_rate=1e30, steps=9, resume=True))
+    assert (tmp_path / checkpoints.LAST).read_bytes() == before
 
 
 def test_bad_tasks_are_refused_before_training(tmp_path: Path) -> None:
@@ -138,6 +210,9 @@ def test_tampered_truncated_and_foreign_runs_are_refused(tmp_path: Path) -> None
         load_learner(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({**record, "config": {**record["config"], "colour": 1}}))
     with pytest.raises(FileFormatError, match="does not know: colour"):
+        load_learner(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"schema": 1, "kind": "run"}))
+    with pytest.raises(FileFormatError, match="incomplete or of another version"):
         load_learner(tmp_path)
 
 
@@ -180,7 +255,6 @@ def test_evaluation_equals_adapting_task_by_task(tmp_path: Path, batch_norm: str
     learner, _, _ = load_learner(tmp_path, batch_norm=batch_norm)  # type: ignore[arg-type]
     pictures = open_pictures("digits", size=16).split("test")
     from modicum.episodes.cutting import cut
-    from modicum.episodes.sampler import EpisodeSampler
 
     sampler = EpisodeSampler(pictures.labels, 3, 2, 4, seed=0, stream="test")
     right = []
@@ -202,16 +276,19 @@ def test_evaluation_replays_frozen_tasks_and_names_bad_requests(tmp_path: Path) 
     first = evaluate(ask)["rows"][0]["per_task"]
     assert evaluate(replace(ask, seed=5))["rows"][0]["per_task"] == first
     assert evaluate(replace(ask, seed=5, tasks_file=None))["rows"][0]["per_task"] != first
+    with pytest.raises(ConfigError, match="holds 10 tasks, 3-way 1-shot with 4 queries; asked for were 20 tasks, 3-way"):
+        evaluate(replace(ask, tasks=20))
     with pytest.raises(ConfigError, match="largest ways that works is 5"):
         evaluate(replace(ask, ways=6, tasks_file=None))
+    evaluate(replace(ask, head="ridge"))
+    heads = {path.name.split("-")[4] for path in (tmp_path / "results").glob("digits-test-3way-1shot-*.json")}
+    assert heads == {"protonet", "ridge"}
     with pytest.raises(DataError, match="no split 'val'"):
         evaluate(replace(ask, split="val", tasks_file=None))
 
 
 def test_logs_hold_training_and_validation_and_tensorboard_gets_the_same(tmp_path: Path) -> None:
     """Digits have no validation split, so a folder with one is made: 10 classes split 6/2/2 by the seeded rule."""
-    from PIL import Image
-
     for label in range(10):
         folder = tmp_path / "pictures" / str(label)
         folder.mkdir(parents=True)

@@ -70,16 +70,17 @@ def colour_jitter(x: Tensor, factors: Tensor) -> Tensor:
 
 
 def augment(x: Tensor, draws: Draws, padding: int) -> Tensor:
-    """Augmented float pictures in [0, 1] of x (E, n, C, H, W) uint8 under draws of (E, n)."""
+    """Augmented float pictures in [0, 1] of x (E, n, C, H, W), uint8 or float in [0, 1], under draws of (E, n)."""
     flat = x.flatten(0, 1)
 
     def tensor(value: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(value.reshape(-1, *value.shape[2:])).to(x.device)
 
     cropped = crop_and_flip(flat, tensor(draws.top), tensor(draws.left), tensor(draws.flip), padding)
-    return colour_jitter(cropped.float() / 255, tensor(draws.jitter)).reshape(x.shape)
+    pixels = cropped.float() / 255 if cropped.dtype == torch.uint8 else cropped
+    return colour_jitter(pixels, tensor(draws.jitter)).reshape(x.shape)
 
 
 def padding_of(size: int) -> int:
-    """Padding before the crop: an eighth of the side (4 at 32, 10 at 84), as in Lee et al.'s 4 and 8."""
+    """Padding before the crop: an eighth of the side: 4 at 32 as in Lee et al., 10 at 84 where they take 8."""
     return max(1, size // 8)

@@ -91,6 +91,7 @@ class ResNet12(Backbone):
     """(B, C, H, W) -> (B, D), at least 16 pixels a side; D = widths[-1], times (H // 16)(W // 16) unless `pooled`.
 
     block: side of DropBlock's blocks, None takes 5 for pictures of 64 pixels and more, else 2. 0 <= drop_rate < 1.
+    drop_rate is that of dropout; block_rate, DropBlock's, starts there, and a training loop may ramp it (`drop_rate_at`).
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class ResNet12(Backbone):
         if not 0 <= drop_rate < 1:
             raise ConfigError(f"drop_rate: expected a rate in [0, 1), found {drop_rate}")
         self.width = widths[-1]
-        self.drop_rate = drop_rate
+        self.drop_rate = self.block_rate = drop_rate
         self.block = block
         self.pooled = pooled
         inputs = (in_channels, *widths[:-1])
@@ -124,9 +125,10 @@ class ResNet12(Backbone):
         return self.width * (1 if self.pooled else (size // 16) ** 2)
 
     def _drop(self, x: Tensor, index: int, block: int) -> Tensor:
-        if not self.training or self.drop_rate == 0:
+        rate = self.drop_rate if index < 2 else self.block_rate
+        if not self.training or rate == 0:
             return x
-        return F.dropout(x, self.drop_rate) if index < 2 else drop_block(x, self.drop_rate, block)
+        return F.dropout(x, rate) if index < 2 else drop_block(x, rate, block)
 
     def _features(self, x: Tensor) -> Tensor:
         block = self.block or (5 if x.shape[-1] >= 64 else 2)

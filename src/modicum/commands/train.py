@@ -15,10 +15,12 @@ def run(config: Train) -> int:
     with progress("training") as tick:
         result = train(config, progress=tick)
     record = read_run(result.run)[2]
-    classes = ", ".join(f"{count} {name}" for name, count in record["data"]["splits"].items())
+    classes = ", ".join(f"{len(names)} {name}" for name, names in record["data"]["splits"].items())
     print(f"data: {record['data']['name']}, {record['data']['pictures']} pictures, classes: {classes}")
     if record.get("split_rule"):
         print(f"splits: {record['split_rule']}")
+    if record.get("note"):
+        print(f"note: {record['note']}")
     if result.validation is not None:
         print(f"best validation accuracy: {percent(result.validation)}")
     print(f"run: {result.run} ({result.steps} steps)")

@@ -140,10 +140,11 @@ def _evaluation(record: Mapping[str, Any], row: Mapping[str, Any]) -> Accuracy |
 def _tasks_key(record: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[Any, ...] | None:
     """What two rows must share to have met the same tasks; None where a row does not say."""
     wanted = [*(record.get(name) for name in ("data", "split", "seed"))]
+    wanted.append(row.get("tasks_digest"))
     wanted += [row.get("queries", record.get("queries")), *(row.get(name) for name in ("ways", "shots", "tasks"))]
     if any(value is None for value in wanted):
         return None
-    return (*wanted, record.get("tasks_digest"), tuple(record.get("classes") or ()))
+    return (*wanted, tuple(record.get("classes") or ()))
 
 
 def _balanced(row: Mapping[str, Any]) -> tuple[Accuracy, ...]:

@@ -6,34 +6,42 @@ checkpoint computes what it would have computed.
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from modicum.adaptation.learner import HeadLearner
-from modicum.augmentation.baseline import augment, draw, padding_of
 from modicum.backbones.probe import probe
 from modicum.backbones.resnet12 import ResNet12, drop_rate_at
 from modicum.configs import Train
 from modicum.data.pictures import PictureSet, open_pictures
 from modicum.episodes.cutting import Pixels, cut
 from modicum.episodes.sampler import EpisodeSampler, Tasks
-from modicum.episodes.types import Episode
 from modicum.errors import ConfigError, DataError, TrainingError
 from modicum.evaluation.intervals import mean_interval
 from modicum.files import make_folder
 from modicum.models import save_encoder
 from modicum.runtime import Progress, device, philox, ranks
 from modicum.training.checkpoints import BEST, LAST, read_checkpoint, restore_learner, restore_optimizer, save_checkpoint
+from modicum.training.interrupts import ctrl_c_between_steps
 from modicum.training.logs import RunLog
-from modicum.training.runs import build_learner, environment, image_spec, read_run, require_same, write_run
+from modicum.training.runs import (
+    build_learner,
+    data_digest,
+    environment,
+    image_spec,
+    read_run,
+    require_same,
+    require_same_data,
+    write_run,
+)
 from modicum.training.schedules import learning_rate_factor
 from modicum.training.scoring import score_tasks
+from modicum.training.steps import augmented, episode_loss, make_optimizer
 
 LOG_EVERY = 50
 
@@ -47,53 +55,27 @@ class TrainResult:
     validation: float | None
 
 
-def augmented(episode: Episode, tasks: Tasks, seed: int) -> Episode:
-    """The episode under the baseline augmentation, drawn per picture from (seed, task number)."""
-    parts = []
-    for name, data in (("support", episode.support), ("query", episode.query)):
-        padding = padding_of(data.x.shape[-1])
-        draws = draw(tasks.number, data.x.shape[1], padding, seed, f"augment/{name}")
-        parts.append(data._replace(x=augment(data.x, draws, padding)))
-    return episode._replace(support=parts[0], query=parts[1])
-
-
-def episode_loss(logits: Tensor, episode: Episode) -> tuple[Tensor, Tensor]:
-    """Mean cross-entropy and accuracy of query logits (E, Q, N); padded queries do not count."""
-    logits, y = logits.flatten(0, 1), episode.query.y.flatten()
-    if episode.query.mask is not None:
-        keep = episode.query.mask.flatten()
-        logits, y = logits[keep], y[keep]
-    return F.cross_entropy(logits, y), (logits.argmax(-1) == y).float().mean()
-
-
-def make_optimizer(learner: HeadLearner, config: Train) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum 0.9 (Lee et al. 2019) or Adam (Snell et al. 2017)."""
-    parameters = [p for p in learner.parameters() if p.requires_grad]
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters, config.learning_rate, momentum=0.9, nesterov=True, weight_decay=config.weight_decay
-        )
-    return torch.optim.Adam(parameters, config.learning_rate, weight_decay=config.weight_decay)
-
-
-def _samplers(config: Train, pictures: PictureSet) -> tuple[PictureSet, EpisodeSampler, PictureSet | None, Tasks | None]:
-    """Training pictures and sampler, validation pictures and tasks (None where the split is absent or too small)."""
+def _samplers(
+    config: Train, pictures: PictureSet
+) -> tuple[PictureSet, EpisodeSampler, PictureSet | None, Tasks | None, str]:
+    """Training pictures and sampler, validation pictures and tasks (None where the split is absent or too small), a note."""
     inner = pictures.split("train")
     sampler = EpisodeSampler(
         inner.labels, config.ways, config.shots, config.queries, seed=config.seed, stream="train", names=inner.classes
     )
     held_out = pictures.split("val") if pictures.splits.get("val") else None
     if held_out is None:
-        return inner, sampler, None, None
+        return inner, sampler, None, None, "no validation classes: the last weights count as the best"
     ways = min(config.validation_ways, len(held_out.classes))
     try:
         validation = EpisodeSampler(
             held_out.labels, ways, config.validation_shots, min(config.queries, 15), seed=config.seed, stream="val",
             names=held_out.classes, drop_small=True,
         )  # fmt: skip
-    except (ConfigError, DataError):
-        return inner, sampler, None, None
-    return inner, sampler, held_out, validation.tasks(range(config.validation_tasks))
+    except (ConfigError, DataError) as error:
+        return inner, sampler, None, None, f"not validated, the last weights count as the best: {error}"
+    note = f"validated {ways}-way: the split has no more classes" if ways < config.validation_ways else ""
+    return inner, sampler, held_out, validation.tasks(range(config.validation_tasks)), note
 
 
 class _Trainer:
@@ -101,7 +83,8 @@ class _Trainer:
 
     def __init__(self, config: Train, pictures: PictureSet) -> None:
         self.config, self.run, self.device = config, Path(config.out), device(config.device)
-        self.inner, self.sampler, self.held_out, self.validation = _samplers(config, pictures)
+        self.inner, self.sampler, self.held_out, self.validation, self.note = _samplers(config, pictures)
+        self.digest = data_digest(pictures)
         self.spec = image_spec(self.inner)
         self.learner = build_learner(config, self.spec).to(self.device).to(memory_format=torch.channels_last)
         probe(self.learner.encoder, self._example())
@@ -119,7 +102,9 @@ class _Trainer:
 
     def resume(self) -> None:
         """Go on from RUN/checkpoints/last."""
-        require_same(read_run(self.run)[0], self.config)
+        before, _, record = read_run(self.run)
+        require_same(before, self.config)
+        require_same_data(record, self.digest, self.run)
         if not (self.run / LAST).is_file():
             return
         tensors, record = read_checkpoint(self.run / LAST)
@@ -133,13 +118,13 @@ class _Trainer:
         tasks = self.sampler.step(self.step, config.batch)
         episode = cut(self.pixels, tasks, self.device)
         if config.augment:
-            episode = augmented(episode, tasks, config.seed)
+            episode = augmented(episode, tasks, config.seed, self.spec.strokes)
         rate = config.learning_rate * learning_rate_factor(config.schedule, self.step, config.steps, config.halve_every)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         if self.dropping is not None:
-            backbone, rate = self.dropping
-            backbone.drop_rate = drop_rate_at(2 * self.step * config.batch, rate)
+            backbone, full = self.dropping
+            backbone.block_rate = drop_rate_at(2 * self.step, full)  # support and query: two passes of the batch
         torch.manual_seed(int(philox(config.seed, "dropout", self.step).integers(2**62)))
         self.learner.train()
         try:
@@ -164,8 +149,8 @@ class _Trainer:
         cause = f"parameter {bad[0]!r} is not finite since an earlier step" if bad else "its logits overflowed"
         return (
             f"the loss is {value} at step {self.step}: {cause}; the likely cause is a learning rate of "
-            f"{self.config.learning_rate} that is too high for --optimizer {self.config.optimizer}: try a tenth of it. "
-            f"The last checkpoint in {self.run} is whole; --resume goes on from it"
+            f"{self.config.learning_rate} that is too high for --optimizer {self.config.optimizer}: start again with a "
+            f"tenth of it and another --out. What {self.run} holds from before is whole"
         )
 
     def validate(self, log: RunLog) -> None:
@@ -177,11 +162,14 @@ class _Trainer:
             log.write("validation", self.step, {"accuracy": interval.mean, "ci95": interval.ci95})
             better = interval.mean > self.best
             self.best = max(self.best, interval.mean)
-        record = {"step": self.step, "best": self.best}
         if better:
-            save_checkpoint(self.run / BEST, self.learner, None, self.config, record)
+            self._save(BEST, None)
             save_encoder(self.learner.encoder, self.run / "encoder", self._card())
-        save_checkpoint(self.run / LAST, self.learner, self.optimizer, self.config, record)
+        self._save(LAST, self.optimizer)
+
+    def _save(self, which: Path, optimizer: torch.optim.Optimizer | None) -> None:
+        record = {"step": self.step, "best": self.best}
+        save_checkpoint(self.run / which, self.learner, optimizer, self.config, record)
 
     def _card(self) -> str:
         validated = f"{100 * self.best:.1f} % on its validation tasks" if self.best >= 0 else "not validated"
@@ -191,7 +179,7 @@ class _Trainer:
             f"{self.step} steps of {self.config.batch} tasks; {validated}.\n"
         )
 
-    def loop(self, log: RunLog, progress: Progress | None) -> None:
+    def loop(self, log: RunLog, progress: Progress | None, stop: threading.Event) -> None:
         """All remaining steps, with a log line every 50, and a validation and checkpoint every `validate_every`."""
         config, recent = self.config, []
         while self.step < config.steps:
@@ -207,13 +195,15 @@ class _Trainer:
                 self.validate(log)
             if progress is not None:
                 progress(self.step, config.steps)
+            if stop.is_set():
+                self._save(LAST, self.optimizer)
+                raise KeyboardInterrupt
 
 
 def train(config: Train, progress: Progress | None = None) -> TrainResult:
     """Meta-train as configured and leave a run folder; Ctrl-C leaves a checkpoint that `resume` goes on from.
 
-    Raises `ConfigError` (before training) for options that do not fit the data, `DataError`, `WriteError`, and
-    `TrainingError` for a loss that is not finite.
+    `ConfigError` (before training), `DataError`, `WriteError`; `TrainingError` for a loss that is not finite.
     """
     if ranks().size > 1:
         raise ConfigError("train: several processes (torchrun) are not supported by this version; start one process")
@@ -231,16 +221,12 @@ def train(config: Train, progress: Progress | None = None) -> TrainResult:
         if config.resume and (run / "config.json").exists():
             trainer.resume()
         make_folder(run)
-        more = {"environment": environment(trainer.device), "split_rule": getattr(pictures, "split_rule", "")}
+        more = {"environment": environment(trainer.device), "split_rule": pictures.split_rule, "note": trainer.note}
         write_run(run, config, trainer.spec, pictures, more)
         log = RunLog(run, trainer.step, config.tensorboard)
         try:
-            trainer.loop(log, progress)
-        except KeyboardInterrupt:
-            save_checkpoint(
-                run / LAST, trainer.learner, trainer.optimizer, config, {"step": trainer.step, "best": trainer.best}
-            )
-            raise
+            with ctrl_c_between_steps() as stop:
+                trainer.loop(log, progress, stop)
         finally:
             log.close()
     return TrainResult(run, trainer.step, trainer.best if trainer.best >= 0 else None)

@@ -6,8 +6,10 @@ to a file and replayed.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from modicum.adaptation.learner import HeadLearner
-from modicum.configs import Evaluate
+from modicum.configs import Evaluate, Train, require
 from modicum.data.pictures import PictureSet, open_pictures
 from modicum.episodes.frozen import freeze, replay
 from modicum.episodes.sampler import EpisodeSampler, Tasks
@@ -24,7 +26,7 @@ from modicum.errors import ConfigError
 from modicum.evaluation.intervals import mean_interval
 from modicum.files import write_bytes, write_json
 from modicum.runtime import Progress, device
-from modicum.training.runs import load_learner
+from modicum.training.runs import load_learner, own_splits
 from modicum.training.scoring import Scores, picture_features, score_tasks
 
 LDA_PICTURES = 100
@@ -41,7 +43,7 @@ def _draw_tasks(config: Evaluate, pictures: PictureSet, shots: int) -> Tasks:
     if path is not None and len(config.shots) > 1:
         path = path.with_name(f"{path.stem}-{shots}shot{path.suffix}")
     if path is not None and path.is_file():
-        return replay(path, pictures.ids)
+        return _replayed(path, config, pictures, shots)
     sampler = EpisodeSampler(
         pictures.labels, config.ways, shots, config.queries, seed=config.seed, stream=config.split,
         names=pictures.classes, drop_small=config.drop_small,
@@ -52,7 +54,45 @@ def _draw_tasks(config: Evaluate, pictures: PictureSet, shots: int) -> Tasks:
     return tasks
 
 
-def _row(config: Evaluate, learner: HeadLearner, shots: int, scores: Scores, over: str) -> dict[str, Any]:
+def _replayed(path: Path, config: Evaluate, pictures: PictureSet, shots: int) -> Tasks:
+    """Frozen tasks, `ConfigError` where they are of another size than was asked for."""
+    tasks = replay(path, pictures.ids)
+    ways = tasks.classes.shape[1]
+    found = (len(tasks.number), ways, tasks.support.shape[1] // ways, tasks.query.shape[1] // ways)
+    asked = (config.tasks, config.ways, shots, config.queries)
+    require(
+        found == asked,
+        "tasks_file: {} holds {} tasks, {}-way {}-shot with {} queries; ".format(path, *found)
+        + "asked for were {} tasks, {}-way {}-shot with {} queries".format(*asked),
+    )
+    return tasks
+
+
+def tasks_digest(tasks: Tasks) -> str:
+    """Hex digest of which pictures the tasks hold: equal for rows that met the same tasks."""
+    state = hashlib.sha256()
+    for part in (tasks.support, tasks.query, tasks.classes):
+        state.update(np.ascontiguousarray(part, dtype="<i8").tobytes())
+    return state.hexdigest()[:32]
+
+
+def _test_pictures(config: Evaluate, trained: Train, record: dict[str, Any], pictures: PictureSet) -> PictureSet:
+    """The asked-for split: of the run's own pictures as it was trained, so that no training class is tested by accident."""
+    recorded = own_splits(record, pictures)
+    if recorded is not None and config.splits is None:
+        pictures = replace(pictures, splits=recorded)
+    part = pictures.split(config.split)
+    if recorded is not None and config.split in ("val", "test"):
+        seen = set(part.classes) & set(recorded.get("train", ()))
+        require(
+            not seen,
+            f"splits: {len(seen)} of the classes to test ({', '.join(sorted(seen)[:5])}) were trained on; "
+            "leave out --splits to use the run's own",
+        )
+    return part
+
+
+def _row(config: Evaluate, learner: HeadLearner, shots: int, tasks: Tasks, scores: Scores, over: str) -> dict[str, Any]:
     interval = mean_interval(scores.per_task, over)
     return {
         "ways": config.ways,
@@ -61,6 +101,7 @@ def _row(config: Evaluate, learner: HeadLearner, shots: int, scores: Scores, ove
         "ci95": interval.ci95,
         "stderr": interval.stderr,
         "tasks": interval.count,
+        "tasks_digest": tasks_digest(tasks),
         "batch_norm": learner.batch_norm,
         "transductive": learner.traits.transductive,
         "per_task": scores.per_task.round(6).tolist(),
@@ -122,7 +163,8 @@ def evaluate(config: Evaluate, progress: Progress | None = None) -> dict[str, An
         config.data or trained.data, root=config.root or (trained.root if same else None), size=spec.size,
         channels=spec.channels, splits=config.splits or (trained.splits if same else None), seed=trained.seed,
         progress=progress,
-    ).split(config.split)  # fmt: skip
+    )  # fmt: skip
+    pictures = _test_pictures(config, trained, record, pictures)
     if len(pictures.classes) < config.ways:
         raise ConfigError(
             f"ways: {config.ways} asked for, but split {config.split!r} of {pictures.name} has "
@@ -133,7 +175,7 @@ def evaluate(config: Evaluate, progress: Progress | None = None) -> dict[str, An
     for shots in config.shots:
         tasks = _draw_tasks(config, pictures, shots)
         scores = score_tasks(learner, pictures.pixels, tasks, where, progress)
-        rows.append(_row(config, learner, shots, scores, interval_over(config.tasks, pictures, config.split)))
+        rows.append(_row(config, learner, shots, tasks, scores, interval_over(config.tasks, pictures, config.split)))
     result = {
         "kind": "evaluate", "run": run.name, "data": pictures.name, "split": config.split, "seed": config.seed,
         "head": config.head or trained.method, "backbone": trained.backbone, "steps": record["step"],
@@ -144,7 +186,10 @@ def evaluate(config: Evaluate, progress: Progress | None = None) -> dict[str, An
     if config.pictures:
         parts |= _sample_task(tasks, scores, pictures)
     _write_artifacts(run, parts | _lda(learner, pictures, where))
-    name = re.sub(r"[^\w.-]+", "_", f"{pictures.name}-{config.split}-{config.ways}way")
+    shown = "-".join(map(str, config.shots))
+    name = f"{pictures.name}-{config.split}-{config.ways}way-{shown}shot-{result['head']}-{learner.batch_norm}"
+    name += f"-seed{config.seed}" if config.seed else ""
+    name = re.sub(r"[^\w.-]+", "_", name)
     write_json(run / "results" / f"{name}.json", result)
     if config.json:
         write_json(config.json, result)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from modicum import __version__
 from modicum.adaptation.learner import HeadLearner
 from modicum.backbones.encoder import ImageSpec, build_encoder
-from modicum.configs import BatchNorm, Train
+from modicum.configs import BatchNorm, Train, require
 from modicum.data.pictures import PictureSet
 from modicum.episodes.interfaces import AbstractHead
 from modicum.errors import ConfigError, FileFormatError
@@ -20,8 +23,33 @@ from modicum.files import read_json, write_json
 from modicum.registry import HEADS, resolve
 from modicum.training.checkpoints import BEST, LAST, read_checkpoint, restore_learner
 
-RESUMABLE = {"resume", "out", "root", "steps", "threads", "device", "tensorboard", "data"}
-"""Fields that may differ between a run and its resumption without changing what is computed per step."""
+RESUMABLE = {"resume", "out", "root", "steps", "threads", "device", "tensorboard", "data", "splits"}
+"""Fields that may differ between a run and its resumption: they change no step (data and splits are compared by what they
+hold, and `steps` only where the schedule does not depend on it)."""
+
+
+def data_digest(pictures: PictureSet) -> str:
+    """Hex digest of what a training reads: picture ids and contents, labels, and the classes of each split."""
+    splits = {name: list(classes) for name, classes in pictures.splits.items()}
+    state = hashlib.sha256(json.dumps([pictures.ids, pictures.digests, splits]).encode())
+    state.update(np.ascontiguousarray(pictures.labels, dtype="<i8").tobytes())
+    return state.hexdigest()
+
+
+def require_same_data(record: dict[str, Any], digest: str, run: Path) -> None:
+    """Raise `ConfigError` where a run is to go on with other pictures, labels or splits than it began with."""
+    if record["data"].get("digest") != digest:
+        raise ConfigError(
+            f"resume: {run} was trained on other pictures, labels or splits of {record['data']['name']} than are there now; "
+            "restore them, or give another --out"
+        )
+
+
+def own_splits(record: dict[str, Any], pictures: PictureSet) -> dict[str, tuple[str, ...]] | None:
+    """The splits a run was trained with, where these are its own pictures (same name, all its classes there), else None."""
+    splits = {name: tuple(classes) for name, classes in record["data"]["splits"].items()}
+    known = {name for classes in splits.values() for name in classes}
+    return splits if pictures.name == record["data"]["name"] and known <= set(pictures.classes) else None
 
 
 def image_spec(pictures: PictureSet) -> ImageSpec:
@@ -78,7 +106,8 @@ def write_run(run: Path, config: Train, spec: ImageSpec, pictures: PictureSet, m
         "data": {
             "name": pictures.name,
             "pictures": len(pictures.labels),
-            "splits": {name: len(classes) for name, classes in pictures.splits.items()},
+            "splits": {name: list(classes) for name, classes in pictures.splits.items()},
+            "digest": data_digest(pictures),
         },
         **more,
     }
@@ -94,13 +123,16 @@ def read_run(run: Path | str) -> tuple[Train, ImageSpec, dict[str, Any]]:
     if record.get("kind") != "run":
         raise FileFormatError(f"{run}: holds {record.get('kind')!r}, expected a run of `modicum train`")
     known = {field.name for field in fields(Train)}
-    unknown = set(record["config"]) - known
+    unknown = set(record.get("config", {})) - known
     if unknown:
         raise FileFormatError(
             f"{run}: made by modicum {record.get('version')} with options this version ({__version__}) does not know: "
             + ", ".join(sorted(unknown))
         )
-    return Train(**record["config"]), ImageSpec(**record["encoder"]["spec"]), record
+    try:
+        return Train(**record["config"]), ImageSpec(**record["encoder"]["spec"]), {**record, "data": dict(record["data"])}
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileFormatError(f"{run}: its config.json is incomplete or of another version ({error})") from error
 
 
 def load_learner(
@@ -128,6 +160,11 @@ def load_learner(
 def require_same(old: Train, new: Train) -> None:
     """Raise `ConfigError` naming the options that differ between a run and the command that resumes it."""
     a, b = asdict(old), asdict(new)
+    require(
+        old.steps == new.steps or new.schedule in ("halving", "constant"),
+        f"resume: steps (run: {old.steps}, now: {new.steps}) would change the {new.schedule} schedule of the steps already "
+        "done; give the same number, or another --out",
+    )
     differing = [name for name in a if name not in RESUMABLE and a[name] != b[name]]
     if differing:
         listed = ", ".join(f"{name} (run: {a[name]}, now: {b[name]})" for name in differing)

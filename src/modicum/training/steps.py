@@ -1,0 +1,47 @@
+"""The parts of one training step: augmented episode, loss, optimiser."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from modicum.adaptation.learner import HeadLearner
+from modicum.augmentation.baseline import augment, draw, padding_of
+from modicum.backbones.encoder import Strokes, light_strokes
+from modicum.configs import Train
+from modicum.episodes.sampler import Tasks
+from modicum.episodes.types import Episode
+
+
+def augmented(episode: Episode, tasks: Tasks, seed: int, strokes: Strokes = "as-is") -> Episode:
+    """The episode under the baseline augmentation, drawn per picture from (seed, task number).
+
+    Polarity is decided before: a crop's padding is dark, and would change what the border of light paper says.
+    """
+    parts = []
+    for name, data in (("support", episode.support), ("query", episode.query)):
+        padding = padding_of(data.x.shape[-1])
+        draws = draw(tasks.number, data.x.shape[1], padding, seed, f"augment/{name}")
+        x = light_strokes(data.x.float() / 255) if strokes == "light" else data.x
+        parts.append(data._replace(x=augment(x, draws, padding)))
+    return episode._replace(support=parts[0], query=parts[1])
+
+
+def episode_loss(logits: Tensor, episode: Episode) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy and accuracy of query logits (E, Q, N); padded queries do not count."""
+    logits, y = logits.flatten(0, 1), episode.query.y.flatten()
+    if episode.query.mask is not None:
+        keep = episode.query.mask.flatten()
+        logits, y = logits[keep], y[keep]
+    return F.cross_entropy(logits, y), (logits.argmax(-1) == y).float().mean()
+
+
+def make_optimizer(learner: HeadLearner, config: Train) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum 0.9 (Lee et al. 2019) or Adam (Snell et al. 2017)."""
+    parameters = [p for p in learner.parameters() if p.requires_grad]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, config.learning_rate, momentum=0.9, nesterov=True, weight_decay=config.weight_decay
+        )
+    return torch.optim.Adam(parameters, config.learning_rate, weight_decay=config.weight_decay)
