@@ -46,9 +46,10 @@ def second_start(root: str | None) -> dict[str, float] | None:
 def one_prediction(folder: Path) -> dict[str, float]:
     """One picture file to label, probability and neighbours, with the classifier loaded (200 support pictures)."""
     import numpy as np
-    from modicum.estimator import FewShotClassifier
     from PIL import Image
     from sklearn.datasets import load_digits
+
+    from modicum.estimator import FewShotClassifier
 
     digits = load_digits()
     paths = []
