@@ -31,6 +31,32 @@ def test_unwritable_folder_is_named(tmp_path: Path) -> None:
         files.write_text(tmp_path / "file" / "sub" / "a.txt", "x")
 
 
+def test_new_files_follow_the_umask(tmp_path: Path) -> None:
+    for mask, mode in ((0o077, 0o600), (0o022, 0o644), (0o002, 0o664)):
+        before = os.umask(mask)
+        try:
+            files.write_text(tmp_path / "a.txt", "x")
+        finally:
+            os.umask(before)
+        assert (tmp_path / "a.txt").stat().st_mode & 0o777 == mode
+
+
+def test_trying_a_folder_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.check_writable(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WriteError, match=r"cannot create the folder .*file/a/b"):
+        files.check_writable(tmp_path / "file" / "a" / "b")
+    with pytest.raises(WriteError, match="File name too long"):
+        files.check_writable(tmp_path / "new" / ("x" * 300))
+    monkeypatch.setattr(
+        files.tempfile, "TemporaryFile", lambda **_: (_ for _ in ()).throw(PermissionError(13, "Permission denied"))
+    )
+    with pytest.raises(WriteError, match=r"cannot write into the folder .*new: Permission denied"):
+        files.check_writable(tmp_path / "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_json_of_another_schema_damaged_or_missing(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     for text, message in (

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +30,8 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modicum"
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to disk, so that a rename outlives a power cut; `OSError` where that fails."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -47,20 +49,36 @@ def make_folder(folder: Path | str) -> Path:
     return folder
 
 
+def check_writable(folder: Path | str) -> None:
+    """`WriteError` where a folder cannot be made or no file in it; whatever this tries is gone again afterwards."""
+    folder = Path(folder)
+    missing = [place for place in (folder, *folder.parents) if not os.path.exists(place)]
+    try:
+        make_folder(folder)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+    except OSError as error:
+        raise WriteError(f"cannot write into the folder {folder}: {error.strerror}") from error
+    finally:
+        for place in missing:
+            with contextlib.suppress(OSError):
+                place.rmdir()
+
+
 def write_bytes(path: Path | str, data: bytes) -> None:
     """Write a file so that after a kill or on a full disk the old content survives whole."""
     path = Path(path)
     make_folder(path.parent)
     temporary = None
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}.tmp"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # less what the umask takes away
         with os.fdopen(descriptor, "wb") as out:
             out.write(data)
             out.flush()
             os.fsync(out.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise WriteError(f"cannot write {path}: {error.strerror}; what was there before is unchanged") from error
     finally:

@@ -97,3 +97,10 @@ def test_an_unwritable_cache_folder_says_what_to_set(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(WriteError, match="file"), store.writing(tmp_path / "file" / "x.pictures"):
         pass
+
+
+def test_the_folder_is_synced_after_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    synced: list[tuple[Path, bool]] = []
+    monkeypatch.setattr(store, "sync_folder", lambda folder: synced.append((folder, (tmp_path / "x.pictures").exists())))
+    write(tmp_path / "x.pictures")
+    assert synced == [(tmp_path, True)]

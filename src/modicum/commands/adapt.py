@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modicum.commands.fitted import finish, show_skipped
+from modicum.commands.fitted import check_out, finish, show_skipped
 from modicum.commands.progress import progress
 from modicum.configs import Adapt
 
@@ -10,9 +10,8 @@ from modicum.configs import Adapt
 def run(config: Adapt) -> int:
     """Embed with the run's encoder, take its trained head as it is; write and show the classifier."""
     from modicum.classifiers.fitting import fit_classifier, open_run
-    from modicum.classifiers.storage import check_target
 
-    check_target(config.out)
+    check_out(config.out)
     with progress("reading pictures") as tick:
         pictures, encoder, request = open_run(config.run, config.support, group=config.group, progress=tick)
     show_skipped(pictures.skipped)

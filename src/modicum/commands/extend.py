@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modicum.commands.fitted import finish, show_skipped
+from modicum.commands.fitted import check_out, finish, show_skipped
 from modicum.commands.progress import progress
 from modicum.configs import Extend
 
@@ -10,11 +10,11 @@ from modicum.configs import Extend
 def run(config: Extend) -> int:
     """Embed the new pictures, build the classifier of old and new; write and show it."""
     from modicum.classifiers.fitting import extend_classifier
-    from modicum.classifiers.storage import check_target, load_classifier, load_encoder_of
+    from modicum.classifiers.storage import load_classifier, load_encoder_of
     from modicum.data.pictures import open_pictures
 
     target = config.out or config.classifier
-    check_target(target)
+    check_out(target)
     old = load_classifier(config.classifier)
     encoder = load_encoder_of(config.classifier, old)
     spec = encoder.spec

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modicum.commands.fitted import finish, show_skipped
+from modicum.commands.fitted import check_out, finish, show_skipped
 from modicum.commands.progress import progress
 from modicum.configs import Fit
 
@@ -11,9 +11,8 @@ def run(config: Fit) -> int:
     """Embed, choose, estimate; write and show the classifier."""
     from modicum.classifiers.classifier import Request
     from modicum.classifiers.fitting import fit_classifier, open_with_encoder
-    from modicum.classifiers.storage import check_target
 
-    check_target(config.out)
+    check_out(config.out)
     request = Request(config.head, config.folds, config.seed)
     with progress("reading pictures") as tick:
         pictures, encoder, name = open_with_encoder(

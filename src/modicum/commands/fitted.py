@@ -28,6 +28,14 @@ def show_skipped(skipped: Sequence[Problem]) -> None:
         print(f"left out: {len(skipped) - 10} more; `modicum check` names them all")
 
 
+def check_out(folder: str) -> None:
+    """Refuse, before any work, a folder that holds something else or that cannot be written."""
+    from modicum.classifiers.storage import check_target
+    from modicum.files import check_writable
+
+    check_writable(check_target(folder))
+
+
 def _accuracy(row: Mapping[str, Any]) -> str:
     if row["balanced_accuracy"] is None:
         return "unknown: no class has two pictures (or groups) of which one could be held out"

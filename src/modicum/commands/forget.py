@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from modicum.commands.fitted import encoder_for, finish
+from modicum.commands.fitted import check_out, encoder_for, finish
 from modicum.commands.progress import progress
 from modicum.configs import Forget
 
 
 def run(config: Forget) -> int:
     """Build the classifier of what is left; write and show it."""
-    from modicum.classifiers.storage import check_target, load_classifier
+    from modicum.classifiers.storage import load_classifier
 
     target = config.out or config.classifier
-    check_target(target)
+    check_out(target)
     old = load_classifier(config.classifier)
     encoder = encoder_for(old, config.classifier, config.out)
     with progress("forgetting") as tick:

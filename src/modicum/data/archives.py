@@ -15,7 +15,7 @@ from pathlib import Path
 
 from modicum.data.sources import NO_PICTURES
 from modicum.errors import DataError, WriteError
-from modicum.files import cache_dir, make_folder
+from modicum.files import cache_dir, make_folder, sync_folder
 from modicum.runtime import Progress
 
 MAX_UNPACKED = 32 * 2**30
@@ -111,3 +111,4 @@ def _publish(temporary: Path, folder: Path) -> None:
     except OSError:
         if not folder.is_dir():
             raise
+    sync_folder(folder.parent)

@@ -25,7 +25,7 @@ import numpy as np
 
 from modicum.data.images import Facts, Preparation, Problem
 from modicum.errors import FileFormatError, WriteError
-from modicum.files import make_folder
+from modicum.files import make_folder, sync_folder
 
 MAGIC = b"modicum-pictures"
 PAGE = 4096
@@ -172,6 +172,7 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
             os.replace(temporary, path)
+            sync_folder(path.parent)
     except OSError as error:
         raise WriteError(f"cannot write the picture cache {path}: {error.strerror}; set MODICUM_CACHE to a folder "
                          "with room") from error  # fmt: skip
