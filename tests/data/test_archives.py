@@ -47,6 +47,26 @@ def test_a_zip_with_a_table_and_one_with_a_single_class_folder(tmp_path: Path):
         open_pictures(str(pack(tmp_path / "one.zip", pictures)))
 
 
+def test_a_table_in_a_zip_comes_before_its_folders(tmp_path: Path):
+    pictures = {f"shard{i % 2}/{i}.png": png(i) for i in range(4)}
+    table = "path,label,sender\n" + "".join(f"{path},{'cat' if i < 2 else 'dog'},s{i}\n" for i, path in enumerate(pictures))
+    other = {
+        "aaa.csv": b"",
+        "notes.csv": b"path,label\nshard0/0.png,cat\n",
+        "who.csv": table.replace("sender", "camera").encode(),
+    }
+    path = str(pack(tmp_path / "t.zip", {**pictures, "labels.csv": table.encode(), **other}))
+    found = open_pictures(path)
+    assert found.classes == ("cat", "dog")
+    assert found.ids == ("shard0/0.png", "shard1/1.png", "shard0/2.png", "shard1/3.png")
+    assert open_pictures(path, group="sender").group_names == ("s0", "s1", "s2", "s3")
+
+
+def test_a_table_of_pictures_that_are_not_in_the_zip_does_not_hide_the_folders(tmp_path: Path):
+    files = {"a/1.png": png(1), "b/2.png": png(2), "old.csv": b"path,label\nelsewhere/1.png,x\n", "bad.csv": b"\xff"}
+    assert open_pictures(str(pack(tmp_path / "z.zip", files))).classes == ("a", "b")
+
+
 def test_groups_are_found_in_a_zip_of_class_folders(tmp_path: Path):
     who = b"path,who\na/1.png,x\nb/1.png,y\n"
     path = pack(tmp_path / "z.zip", {"top/a/1.png": png(1), "top/b/1.png": png(2), "top/who.csv": who})
@@ -128,3 +148,10 @@ def test_half_unpacked_leftovers_are_swept_after_a_day(tmp_path: Path):
     os.utime(leftover, (1, 1))
     unpack(pack(tmp_path / "z.zip", {"a/1.png": png(1)}))
     assert not leftover.exists()
+
+
+def test_the_folder_is_synced_after_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    synced: list[tuple[Path, int]] = []
+    monkeypatch.setattr(archives, "sync_folder", lambda folder: synced.append((folder, len(list(folder.glob("[!.]*"))))))
+    folder = unpack(pack(tmp_path / "z.zip", {"a/1.png": png(1), "b/2.png": png(2)}))
+    assert synced == [(folder.parent, 1)]

@@ -11,6 +11,7 @@ from PIL import Image
 
 from modicum.data.checks import Inspection, inspect
 from modicum.data.findings import Finding
+from modicum.data.pictures import open_pictures
 
 from .conftest import MakeFolder, png
 
@@ -105,6 +106,49 @@ def test_table_findings(make_folder: MakeFolder):
     assert "`train` needs splits of classes" in found["splits"].message
 
 
+def test_groups_in_several_splits_of_pictures_are_unsafe(make_folder: MakeFolder):
+    top = make_folder({"p": 8})
+    text = "path,label,split,group\n" + "".join(
+        f"p/{i:03d}.png,{'ab'[i % 2]},{split},{who}\n"
+        for i, (split, who) in enumerate(
+            [
+                ("train", "x"),
+                ("train", "x"),
+                ("test", "x"),
+                ("test", "y"),
+                ("test", "y"),
+                ("", "y"),
+                ("train", ""),
+                ("test", ""),
+            ]
+        )
+    )
+    (top / "t.csv").write_text(text)
+    found = of(inspect(str(top / "t.csv")))["groups-across-splits"]
+    assert (found.severity, found.paths) == ("unsafe", ("x",))
+    (top / "t.csv").write_text(text.replace("p/002.png,a,test,x", "p/002.png,a,test,y"))
+    assert "groups-across-splits" not in of(inspect(str(top / "t.csv")))
+
+
+def test_groups_in_several_splits_of_classes(make_folder: MakeFolder, tmp_path: Path):
+    """Unsafe where the splits were asked for; a warning where our own rule drew them, for `fit` does not use those."""
+    top = make_folder({"a": 5, "b": 5, "c": 5})
+    (top / "who.csv").write_text(
+        "path,who\n" + "".join(f"{c}/{i:03d}.png,w{i if c != 'c' else 9}\n" for c in "abc" for i in range(5))
+    )
+    splits = tmp_path / "s.json"
+    splits.write_text('{"train": ["a"], "test": ["b", "c"]}')
+    asked = inspect(str(top), group="who", splits=str(splits))
+    assert of(asked)["groups-across-splits"].paths == ("w0", "w1", "w2", "w3", "w4")
+    assert asked.unsafe
+    splits.write_text('{"train": ["a", "b"], "test": ["c"]}')
+    assert inspect(str(top), group="who", splits=str(splits)).findings == ()
+    (top / "who.csv").write_text("path,who\n" + "".join(f"{c}/{i:03d}.png,w{i}\n" for c in "abc" for i in range(5)))
+    drawn = inspect(str(top), group="who")
+    assert of(drawn)["groups-across-splits"].severity == "warning"
+    assert not drawn.unsafe
+
+
 def test_animations_and_small_pictures_are_noted(make_folder: MakeFolder):
     top = make_folder({"a": 5, "b": 5}, size=(64, 64))
     frames = [Image.new("RGB", (70, 70), colour) for colour in ("red", "blue")]
@@ -135,6 +179,23 @@ def test_deep_finds_what_changed_unseen(make_folder: MakeFolder):
     os.utime(victim, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert inspect(str(top)).findings == ()
     assert of(inspect(str(top), deep=True))["changed"].paths == ("a/x.bmp",)
+
+
+def test_deep_looks_into_every_size_that_is_cached(make_folder: MakeFolder):
+    top = make_folder({"a": 5, "b": 5})
+    victim = top / "a/x.bmp"
+    Image.new("RGB", (32, 32), "red").save(victim)
+    status = victim.stat()
+    open_pictures(top, size=16)
+    open_pictures(top, size=28, channels=1)
+    Image.new("RGB", (32, 32), "blue").save(victim)
+    os.utime(victim, ns=(status.st_atime_ns, status.st_mtime_ns))
+    found = inspect(str(top), deep=True)
+    assert of(found)["changed"].paths == ("a/x.bmp",)
+    for size in (16, 28):
+        pictures = open_pictures(top, size=size, channels=3 if size == 16 else 1)
+        expected = (0, 0, 255) if size == 16 else (29,)
+        assert tuple(pictures.pixels[pictures.ids.index("a/x.bmp"), 8, 8]) == expected
 
 
 def test_digits_are_safe():

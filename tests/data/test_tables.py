@@ -57,6 +57,14 @@ def test_splits_of_classes(make_folder: MakeFolder):
     assert listing.split_rule == "classes split by the table's split column"
 
 
+def test_splits_are_called_by_their_usual_names(make_folder: MakeFolder):
+    top = make_folder({"p": 6})
+    names = ("training", "valid", "testing", "Train", "validation", "other")
+    text = "path,label,split\n" + "".join(f"p/{i:03d}.png,{'abcdef'[i]},{name}\n" for i, name in enumerate(names))
+    splits = list_table(table(top, text), None).splits
+    assert splits == {"other": ("f",), "test": ("c",), "train": ("a", "d"), "val": ("b", "e")}
+
+
 def test_splits_of_pictures_are_no_class_splits_and_say_so(make_folder: MakeFolder):
     top = make_folder({"p": 3})
     listing = list_table(table(top, "path,label,split\np/000.png,a,train\np/001.png,a,test\np/002.png,b,test\n"), None)

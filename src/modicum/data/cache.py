@@ -167,6 +167,16 @@ def verify(listing: Listing, prepare: Preparation, *, progress: Progress | None 
     return changed
 
 
+def verify_every(listing: Listing, *, progress: Progress | None = None) -> list[str]:
+    """`verify` for every side and channels the pictures of a listing are kept in; the changed paths, sorted."""
+    changed = set[str]()
+    for path in sorted((cache_dir() / "pictures").glob("*.pictures")):
+        old = _old(path)
+        if old is not None and cache_file(listing, old[0].prepare) == path:
+            changed.update(verify(listing, old[0].prepare, progress=progress))
+    return sorted(changed)
+
+
 def _sound(path: Path, manifest: store.Manifest, pixels: np.ndarray, index: int) -> bool:
     """Whether a file's bytes and its cached pixels are what the manifest says."""
     try:

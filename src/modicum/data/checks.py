@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from modicum.data.cache import open_cache, verify
-from modicum.data.duplicates import duplicate_findings
+from modicum.data.cache import open_cache, verify_every
+from modicum.data.duplicates import duplicate_findings, group_findings
 from modicum.data.findings import Finding, from_problems, some
 from modicum.data.pictures import list_data, load, usual_preparation
 from modicum.data.sources import Listing
@@ -57,8 +57,8 @@ def inspect(
 ) -> Inspection:
     """Decode (once, into the cache) and examine DATA; options as in `open_pictures`.
 
-    Nothing that is wrong with the data raises: it is a finding. deep: read every file again instead of trusting that a
-    file of the same size and time is the same.
+    Nothing that is wrong with the data raises: it is a finding. deep: read every file again, for every size it is
+    cached in, instead of trusting that a file of the same size and time is the same.
     """
     try:
         if data == "digits":
@@ -72,7 +72,7 @@ def inspect(
         nothing = Finding("no-data", "unsafe", f"{listing.folder} holds no class folder with pictures")
         return Inspection(listing.name, findings=(nothing, *found))
     prepare = usual_preparation(data, listing, None, None, 1.0)
-    changed = verify(listing, prepare, progress=progress) if deep else []
+    changed = verify_every(listing, progress=progress) if deep else []
     manifest, _ = open_cache(listing, prepare, progress=progress)
     return examine(listing, manifest, changed)
 
@@ -88,6 +88,7 @@ def examine(listing: Listing, manifest: Manifest, changed: list[str] | None = No
         *_class_findings(listing, counts),
         *from_problems(problems, named),
         *duplicate_findings(listing, manifest.digests, usable),
+        *group_findings(listing, usable),
         *_picture_findings(listing, manifest, usable),
     ]
     if changed:

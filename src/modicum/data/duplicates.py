@@ -1,4 +1,4 @@
-"""Equal files in one data set: within a class, across classes, across splits, across groups.
+"""What belongs together and lies apart: equal files across classes, splits, groups; groups across splits.
 
 Two files are equal where all their bytes are (BLAKE2b-128). The same picture saved twice in different ways is not found.
 """
@@ -56,6 +56,22 @@ def duplicate_findings(listing: Listing, digests: np.ndarray, usable: np.ndarray
         message = "equal files in several groups (`fit` keeps them together)"
         found.append(_finding(listing, shared, "duplicates-across-groups", "warning", message))
     return [finding for finding in found if finding.sets]
+
+
+def group_findings(listing: Listing, usable: np.ndarray) -> list[Finding]:
+    """Groups with pictures in several splits; a warning only where we drew the splits, for `fit` does not use those."""
+    parts = parts_of(listing)
+    if listing.groups is None or parts is None:
+        return []
+    named = usable & np.array([*map(bool, parts[1]), False])[parts[0]]  # -1 and "" are no split
+    pairs = np.unique(np.stack([listing.groups[named], parts[0][named]]), axis=1)
+    torn = np.flatnonzero(np.bincount(pairs[0], minlength=len(listing.group_names)) > 1)
+    if len(torn) == 0:
+        return []
+    names = tuple(listing.group_names[i] for i in torn)
+    words = "groups with pictures in several splits (the test is then not of unseen groups)"
+    severity: Severity = "warning" if listing.drawn else "unsafe"
+    return [Finding("groups-across-splits", severity, f"{words}: {len(names)} ({some(names)})", names)]
 
 
 def _finding(listing: Listing, sets: list[np.ndarray], kind: str, severity: Severity, words: str) -> Finding:

@@ -20,7 +20,7 @@ from modicum.data.picture_set import PictureSet
 from modicum.data.sources import Listing, list_folder
 from modicum.data.splits import by_rule, from_file
 from modicum.data.store import Manifest
-from modicum.data.tables import groups_beside, label_column, list_table, read_table
+from modicum.data.tables import groups_beside, list_table, list_tables_inside
 from modicum.errors import ConfigError, DataError
 from modicum.registry import suggest
 from modicum.runtime import Progress
@@ -69,6 +69,7 @@ def _with_splits(listing: Listing, splits: str | None, seed: int) -> Listing:
         return listing
     else:
         table, rule = by_rule(listing.classes, seed)
+        return replace(listing, splits=table, split_rule=rule, drawn=True)
     return replace(listing, splits=table, split_rule=rule)
 
 
@@ -118,13 +119,12 @@ def _list_path(path: Path, group: str | None, progress: Progress | None) -> List
 
 
 def _list_zip(folder: Path, group: str | None) -> Listing:
-    """Class folders where the zip holds any, else the one table in it that has paths and labels."""
+    """What a table in the zip with paths and labels names, else its class folders."""
+    by_table = list_tables_inside(folder, group)
+    if by_table is not None:
+        return by_table
     listing = list_folder(folder)
-    if len(listing.classes) > 1:
-        return listing if group is None else groups_beside(listing, group)
-    tables = [read_table(path) for path in sorted(folder.glob("*.csv"))]
-    fitting = [table for table in tables if "path" in table.columns and label_column(table) is not None]
-    return list_table(fitting[0].path, group, confined=True) if fitting else listing
+    return listing if group is None else groups_beside(listing, group)
 
 
 def usual_preparation(

@@ -24,7 +24,8 @@ ENDINGS = frozenset(
      ".ppm", ".pgm", ".pbm", ".pnm"))  # fmt: skip
 NO_PICTURES = frozenset((".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".html", ".py", ".zip",
                          ".npy", ".npz", ".pdf", ".db", ".ini", ".log"))  # fmt: skip
-SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLIT_FOLDERS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
+                 "test": "test", "testing": "test"}  # fmt: skip
 
 
 class File(NamedTuple):
@@ -53,7 +54,8 @@ class Listing:
     folder: what `paths` are relative to. stats int64 (n, 2): size in bytes, mtime_ns. labels int64 (n,): index into
     classes. groups int64 (n,): index into group_names, or None. parts int64 (n,): index into part_names, or None: the
     split of every picture where the source says so. splits: split -> classes, class-disjoint; empty where nothing says
-    which. key: what the cache of these pictures is called by. problems: files left out and why.
+    which. drawn: the splits are by our own rule, not from the source. key: what the cache of these pictures is called by.
+    problems: files left out and why.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Listing:
     part_names: tuple[str, ...] = ()
     splits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     split_rule: str = ""
+    drawn: bool = False
     problems: tuple[Problem, ...] = ()
 
 

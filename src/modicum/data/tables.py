@@ -6,6 +6,7 @@ Comma, semicolon or tab; UTF-8 with or without a mark at the start.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import posixpath
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from modicum.data.images import Problem
-from modicum.data.sources import File, Listing, from_files, number
+from modicum.data.sources import SPLIT_FOLDERS, File, Listing, from_files, number
 from modicum.errors import DataError
 from modicum.registry import suggest
 
@@ -106,7 +107,8 @@ def _rows(table: Table, label: str, group: str | None, confined: bool) -> tuple[
         if isinstance(file, Problem):
             problems.append(file)
             continue
-        row = Row(file, cells[label], cells.get("split", ""), cells[group] if group else "")
+        split = cells.get("split", "")
+        row = Row(file, cells[label], SPLIT_FOLDERS.get(split.lower(), split), cells[group] if group else "")
         before = kept.setdefault(file.path, row)
         if before.label != row.label:
             ambiguous.add(file.path)
@@ -142,6 +144,23 @@ def list_table(path: Path, group: str | None, *, confined: bool = False) -> List
     if any(row.split for row in rows):
         listing = _with_parts(listing, [of[p].split for p in listing.paths])
     return replace(listing, problems=tuple(problems))
+
+
+def list_tables_inside(folder: Path, group: str | None) -> Listing | None:
+    """The pictures of the table in a folder that has paths and labels and names most pictures of the folder; None where
+    there is none. Other tables, readable or not, do not matter; groups may stand in one of them.
+    """
+    found = list[tuple[Table, Listing]]()
+    for path in sorted(folder.glob("*.csv")):
+        with contextlib.suppress(DataError):
+            table = read_table(path)
+            column = group if group in table.columns else None
+            found.append((table, list_table(path, column, confined=True)))
+    best = max(found, key=lambda pair: len(pair[1].paths), default=None)
+    if best is None or not best[1].paths:
+        return None
+    table, listing = best
+    return listing if group is None or group in table.columns else groups_beside(listing, group)
 
 
 def _with_parts(listing: Listing, of: Sequence[str]) -> Listing:
