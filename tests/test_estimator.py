@@ -136,3 +136,19 @@ def test_a_trained_head_is_kept_when_its_classifier_grows(tmp_path: Path) -> Non
     model = FewShotClassifier.load(tmp_path / "adapted").partial_fit(x[40:], [str(v) for v in y[40:]], ids=range(40, 60))
     assert model.classifier_.settings == trained
     assert len(model.classifier_.support) == 60
+
+
+def test_no_group_is_not_a_group() -> None:
+    x, y = _digits()
+    some = ["g" if i < 4 else None for i in range(60)]
+    alone = [float("nan"), np.float64("nan"), np.float32("nan"), None]
+    model = FewShotClassifier("protonet", folds=2).fit(x, y, groups=some)
+    assert model.classifier_.support.groups == ("g",) * 4 + (None,) * 56
+    numbers = np.array([7.0] * 4 + [np.nan] * 56)
+    other = FewShotClassifier("protonet", folds=2).fit(x, y, groups=numbers)
+    assert other.classifier_.support.groups == ("7.0",) * 4 + (None,) * 56
+    plain = FewShotClassifier("protonet", folds=2).fit(x, y, groups=[alone[i % 4] for i in range(60)])
+    assert plain.classifier_.support.groups == (None,) * 60
+    assert (
+        plain.classifier_.estimate.n_folds == FewShotClassifier("protonet", folds=2).fit(x, y).classifier_.estimate.n_folds
+    )

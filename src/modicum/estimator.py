@@ -69,7 +69,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any, *, ids: Sequence[Any] | None = None, groups: Sequence[Any] | None = None) -> Self:
         """Fit to X with labels y (n,). ids (n,): unique names for `forget` (default: row numbers). groups (n,): pictures
-        that must be held out together. `ValueError` for fewer than 2 classes."""
+        that must be held out together, None or NaN for one that stands alone. `ValueError` for fewer than 2 classes."""
         for name in ("_support", "_labels", "_rows", "_trained"):
             self.__dict__.pop(name, None)
         self._add(X, y, ids, groups, reset=True)
@@ -166,7 +166,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         start = 0 if reset else self._rows
         names = [_id(i) for i in range(start, start + len(y))] if ids is None else [_id(i) for i in ids]
         labels = {str(value): value for value in np.unique(y)}
-        more = support_of(X, [str(value) for value in y], names, (), () if groups is None else [str(g) for g in groups])
+        together = () if groups is None else [_group(value) for value in groups]
+        more = support_of(X, [str(value) for value in y], names, (), together)
         self._support = in_order(more if reset else self._support.joined(more))
         self._labels = labels if reset else {**self._labels, **labels}
         self._rows = start + len(y)
@@ -222,6 +223,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 def _id(value: Any) -> str:
     """Row numbers are padded, so that their order as text is their order as numbers."""
     return f"{value:08d}" if isinstance(value, int | np.integer) else str(value)
+
+
+def _group(value: Any) -> str | None:
+    """The name of a group; None for None, NaN and pandas' NA, which are no group."""
+    try:
+        return None if value is None or bool(value != value) else str(value)  # NaN differs from itself
+    except TypeError:  # pandas' NA, which does not say whether it does
+        return None
 
 
 def _parsed(name: str, kind: np.dtype[Any]) -> Any:
