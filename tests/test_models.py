@@ -15,8 +15,13 @@ from safetensors.torch import save_file
 from modicum import models
 from modicum.backbones.batch_norm import copy_buffers, forward_training
 from modicum.backbones.encoder import Encoder, ImageSpec, build_encoder
+from modicum.data.pictures import open_pictures
+from modicum.data.splits import shipped
 from modicum.errors import ConfigError, DataError, FileFormatError, WriteError
+from modicum.files import sha256
 from modicum.models import embed, fingerprint, load_encoder, save_encoder, write_sums
+
+PRETRAINED = Path(models.__file__).parent / "pretrained"
 
 
 def trained(name: str = "conv4-32", size: int = 20, channels: int = 1) -> Encoder:
@@ -200,12 +205,52 @@ def test_shipped_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("name", sorted(models.SHIPPED))
 def test_the_shipped_encoders_are_whole(name: str):
-    folder = Path(models.__file__).parent / "pretrained" / name
-    if not folder.is_dir():
-        pytest.skip("not trained yet")
-    encoder = load_encoder(name)
-    assert (folder / "README.md").read_text().startswith("# ")
-    assert np.isfinite(embed(encoder, pixels(3, encoder.spec.size, encoder.spec.channels))).all()
+    folder = PRETRAINED / name
+    card = (folder / "README.md").read_text()
+    assert card.startswith("# ")
+    assert all(f"## {part}" in card for part in ("Data", "Licence", "Training", "Measured", "Limits"))
+    sums = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
+    assert sums == {file: sha256(folder / file) for file in ("config.json", "model.safetensors")}
+    encoder, told = load_encoder(name), json.loads((folder / "config.json").read_text())
+    assert (encoder.name, encoder.n_features) == (told["backbone"], told["n_features"])
+    assert encoder.spec.channels == {"characters": 1, "pictures": 3}[name]
+
+
+@pytest.mark.parametrize("name", sorted(models.SHIPPED))
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+def test_a_shipped_encoder_with_a_changed_file_is_refused(
+    name: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shutil.copytree(PRETRAINED / name, tmp_path / "pretrained" / name)
+    monkeypatch.setattr(models.resources, "files", lambda _: tmp_path)
+    load_encoder(name)
+    with open(tmp_path / "pretrained" / name / file, "ab") as out:
+        out.write(b" ")
+    with pytest.raises(FileFormatError, match="SHA-256 differs"):
+        load_encoder(name)
+
+
+def test_all_that_ships_is_under_10_megabytes():
+    assert sorted(path.name for path in PRETRAINED.iterdir() if path.is_dir()) == sorted(models.SHIPPED)
+    assert sum(path.stat().st_size for path in PRETRAINED.rglob("*") if path.is_file()) < 10_000_000
+
+
+def test_characters_tells_unseen_characters_apart_by_one_example(test_data: Path, tmp_path: Path):
+    """5-way 1-shot, nearest example, 400 tasks over 480 pictures of 60 characters of Vinyals' test split."""
+    found = {"/".join(path.parts[-2:]): path for path in (test_data / "omniglot").glob("images_*/*/character*")}
+    alphabets = shipped("omniglot-vinyals")["test"].items()
+    names = [f"{alphabet}/character{index:02d}" for alphabet, indices in alphabets for index in indices][::7][:60]
+    lines = [f"{path},{name}" for name in names for path in sorted(found[name].iterdir())[:8]]
+    (tmp_path / "some.csv").write_text("path,label\n" + "\n".join(lines) + "\n")
+    shown = open_pictures(tmp_path / "some.csv", size=28, channels=1)
+    assert (len(shown), len(shown.classes)) == (480, 60)
+    rows = embed(load_encoder("characters"), shown.pixels).reshape(60, 8, -1)
+    rng, right = np.random.default_rng(0), []
+    for _ in range(400):
+        task = rows[rng.choice(60, 5, replace=False)]
+        distances = ((task[:, 1:, None] - task[None, None, :, 0]) ** 2).sum(-1)  # (way, query, mean of a class)
+        right.append((distances.argmin(-1) == np.arange(5)[:, None]).mean())
+    assert np.mean(right) >= 0.9
 
 
 @pytest.mark.parametrize("name", ["conv4-64", "conv4-r2d2", "resnet12-alfa", "timm/test_resnet", "timm/test_vit"])
