@@ -19,13 +19,14 @@ from modicum.errors import DataError, WriteError
 from modicum.files import cache_dir, make_folder
 from modicum.runtime import Progress
 
-LICENSED = ("omniglot", "cifar-fs", "fc100")  # Omniglot: MIT; CIFAR-100: free to fetch, its authors ask to be cited
+# Omniglot: MIT. CIFAR-100 states no licence: its authors pass it on freely for research and ask to be cited.
+FREELY_GIVEN = ("omniglot", "cifar-fs", "fc100")
 
 
 def may_download(name: str) -> bool:
-    """Whether a data set may be fetched here: it has a licence to, and nobody asked to stay offline."""
+    """Whether a data set may be fetched here: those who made it pass it on freely, and nobody asked to stay offline."""
     offline = any(os.environ.get(variable, "") not in ("", "0") for variable in ("MODICUM_OFFLINE", "HF_HUB_OFFLINE"))
-    return name in LICENSED and not offline
+    return name in FREELY_GIVEN and not offline
 
 
 def download(name: str, top: Path | None, progress: Progress | None = None) -> Path | None:
