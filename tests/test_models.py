@@ -189,7 +189,7 @@ def test_timm_with_a_local_file_then_saved(tmp_path: Path):
 
 
 def test_shipped_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(models.resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr(models, "PRETRAINED", tmp_path / "pretrained")
     with pytest.raises(ConfigError, match="'pictures' is not in this installation"):
         load_encoder("pictures")
     folder = save_encoder(trained(), tmp_path / "pretrained" / "characters", "# Characters\n")
@@ -222,7 +222,7 @@ def test_a_shipped_encoder_with_a_changed_file_is_refused(
     name: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     shutil.copytree(PRETRAINED / name, tmp_path / "pretrained" / name)
-    monkeypatch.setattr(models.resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr(models, "PRETRAINED", tmp_path / "pretrained")
     load_encoder(name)
     with open(tmp_path / "pretrained" / name / file, "ab") as out:
         out.write(b" ")

@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,8 @@ from modicum.registry import suggest
 from modicum.runtime import Progress
 
 SHIPPED = ("characters", "pictures")
+PRETRAINED = Path(__file__).parent / "pretrained"
+"""Beside this file, because importlib.resources finds another folder in an editable install."""
 CONFIG, WEIGHTS, CARD, SUMS = "config.json", "model.safetensors", "README.md", "SHA256SUMS"
 BATCH = 8
 """Pictures per pass of `embed`: few, so that one picture costs little; a CPU gains hardly any throughput beyond it."""
@@ -104,7 +105,7 @@ def _built(backbone: str, spec: ImageSpec) -> Encoder:
 
 
 def _load_shipped(name: str) -> Encoder:
-    folder = Path(str(resources.files("modicum"))) / "pretrained" / name
+    folder = PRETRAINED / name
     if not folder.is_dir():
         raise ConfigError(f"encoder: {name!r} is not in this installation of modicum; use a RUN of `train` or a timm model")
     _check_sums(folder)

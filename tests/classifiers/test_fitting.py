@@ -134,7 +134,7 @@ def test_line_drawings_are_told_from_photographs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "expected"), [("omniglot", "characters"), ("cifar10/test", "pictures"), ("clothing", "pictures")]
+    ("data", "expected"), [("omniglot", "characters"), ("cifar100/test", "pictures"), ("clothing", "pictures")]
 )
 def test_the_automatic_encoder_on_real_pictures(test_data: Path, data: str, expected: str) -> None:
     from modicum.data.images import load_picture
