@@ -15,7 +15,8 @@ HEADS: Mapping[str, str] = {
     "ridge": "modicum.adaptation.ridge:RidgeHead",
     "r2d2": "modicum.adaptation.r2d2:R2D2Head",
 }
-METHODS: tuple[str, ...] = tuple(HEADS)
+LEARNERS: Mapping[str, str] = {}
+METHODS: tuple[str, ...] = (*HEADS, "classical")
 PREDICTORS: Mapping[str, str] = {
     "PrototypeClassifier": "modicum.adaptation.protonet:PrototypeClassifier",
     "CosineClassifier": "modicum.adaptation.cosine:CosineClassifier",
