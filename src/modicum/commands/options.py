@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -167,10 +168,11 @@ COMMANDS: Mapping[str, Command] = dict(
 
 @cache
 def _comments() -> Mapping[str, Mapping[str, str]]:
-    """Class name -> field -> the comment behind it, from the source of `modicum.configs`."""
+    """Class name -> field -> the comment behind it, from the sources of `modicum.configs`."""
     found: dict[str, dict[str, str]] = {}
     current: dict[str, str] = {}
-    for line in inspect.getsource(configs).splitlines():
+    modules = dict.fromkeys(command.config.__module__ for command in COMMANDS.values())
+    for line in "\n".join(inspect.getsource(sys.modules[name]) for name in modules).splitlines():
         if line.startswith("class "):
             current = found.setdefault(line[len("class ") :].rstrip(":").partition("(")[0], {})
         elif match := _FIELD.match(line):

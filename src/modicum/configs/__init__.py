@@ -1,0 +1,40 @@
+"""Options of every command as typed dataclasses; no torch, no numpy, so `--help` answers at once."""
+
+from modicum.configs.classifying import Adapt, Check, Extend, Fit, Forget, Predict
+from modicum.configs.measuring import Cache, Demo, Evaluate, Report, Reproduce
+from modicum.configs.options import (
+    KNOWN_SETS,
+    BatchNorm,
+    Ensemble,
+    Precision,
+    Regularizer,
+    Scale,
+    Schedule,
+    require,
+    require_known,
+)
+from modicum.configs.training import Train
+
+__all__ = [
+    "KNOWN_SETS",
+    "Adapt",
+    "BatchNorm",
+    "Cache",
+    "Check",
+    "Demo",
+    "Ensemble",
+    "Evaluate",
+    "Extend",
+    "Fit",
+    "Forget",
+    "Precision",
+    "Predict",
+    "Regularizer",
+    "Report",
+    "Reproduce",
+    "Scale",
+    "Schedule",
+    "Train",
+    "require",
+    "require_known",
+]

@@ -1,0 +1,85 @@
+"""Options of the commands that measure and show. Field comments are the help texts of the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from modicum.configs.options import BatchNorm, Ensemble, Scale, require, require_known
+from modicum.registry import HEADS, LEARNERS
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Accuracy of a run over many tasks, with both radii: 95 % interval and one standard error."""
+
+    run: str  # folder of `train`
+    data: str | None = None  # as in `train` (default: what the run was trained on)
+    root: str | None = None  # where known data sets lie
+    splits: str | None = None  # as in `train` (default: the run's)
+    split: str = "test"  # train | val | test | all
+    ways: int = 5  # classes per task
+    shots: list[int] = field(default_factory=lambda: [1, 5])  # one row per number of shots
+    queries: int = 15  # query pictures per class
+    tasks: int = 1_000  # tasks per row
+    head: str | None = None  # another head than the one trained with, or fine-tune (steps of the whole network)
+    ensemble: Ensemble = "none"  # mean outputs of the checkpoints kept by train: best validated, or periodic
+    batch_norm: BatchNorm | None = None  # another batch-norm mode than the run's
+    seed: int = 0  # seed of the tasks: same seed, same tasks
+    tasks_file: str | None = None  # frozen tasks: written if absent, replayed if there
+    drop_small: bool = False  # leave out classes with too few pictures instead of refusing
+    device: str = "auto"  # auto | cpu | cuda
+    json: str | None = None  # write the result here too
+    pictures: bool = True  # keep sample pictures for the report
+
+    def __post_init__(self) -> None:
+        require(self.ways >= 2, f"ways: expected at least 2, found {self.ways}")
+        require(bool(self.shots) and min(self.shots) >= 1, f"shots: expected numbers of at least 1, found {self.shots}")
+        require(self.tasks >= 2, f"tasks: expected at least 2, for an interval needs a spread; found {self.tasks}")
+        require(self.queries >= 1, f"queries: expected at least 1, found {self.queries}")
+        require_known("split", self.split, ("train", "val", "test", "all"))
+        require_known("head", self.head, (*HEADS, *LEARNERS))
+
+
+@dataclass(frozen=True)
+class Report:
+    """One self-contained page about runs and classifiers."""
+
+    sources: list[str]  # folders of `train` or `fit`
+    out: str = "report.html"  # the page
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """A published table: paper | ours +- interval | seeds | scale | status. Resumes per row and seed."""
+
+    name: str  # recipe; `modicum reproduce list` names them
+    scale: Scale = "smoke"  # smoke: under a minute; cpu: hours on 2 cores; full: as published
+    root: str | None = None  # where known data sets lie
+    results: str = "results"  # folder of the result files
+    seeds: list[int] = field(default_factory=lambda: [0])  # seeds to run
+    json: str | None = None  # write the table here
+
+    def __post_init__(self) -> None:
+        require(bool(self.seeds), "seeds: expected at least one")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Meta-train on handwriting, evaluate, write a report; no data needed."""
+
+    data: Literal["digits", "omniglot"] = "digits"  # digits ships with scikit-learn; omniglot is looked for under root
+    root: str | None = None  # where omniglot lies
+    out: str = "modicum-demo"  # folder of run and report
+    steps: int | None = None  # steps of training (default: what fits in two minutes on 2 cores)
+    seed: int = 0  # seed of parameters and tasks
+
+    def __post_init__(self) -> None:
+        require(self.steps is None or self.steps >= 1, f"steps: expected at least 1, found {self.steps}")
+
+
+@dataclass(frozen=True)
+class Cache:
+    """The cache of decoded pictures."""
+
+    action: Literal["ls", "clear"]  # ls: list; clear: delete all of it

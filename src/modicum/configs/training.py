@@ -1,0 +1,98 @@
+"""Options of `train`. Field comments are the help texts of the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from modicum.configs.options import BatchNorm, Precision, Regularizer, Schedule, require, require_known
+from modicum.registry import BACKBONES, METHODS
+
+_COUNTS = (
+    "ways", "shots", "queries", "batch", "batch_pictures", "steps", "validate_every", "validation_tasks", "halve_every",
+    "support_pool", "query_pool", "task_pool", "keep_every",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Train:
+    """Meta-training on few-shot tasks, or classical training; under torchrun, processes share every step."""
+
+    data: str  # folder, CSV, zip, or digits | omniglot | cifar-fs | fc100 | mini-imagenet
+    out: str  # folder of the run, made here
+    root: str | None = None  # where known data sets lie (default: MODICUM_DATA)
+    splits: str | None = None  # JSON file with the classes of each split; without one 64/16/20 by a seeded rule
+    method: str = "protonet"  # a head's name (protonet, r2d2, metaoptnet-svm, mct, ...), or classical
+    backbone: str = "conv4-64"  # conv4-64 | -32 | -48 | -r2d2, resnet12, resnet12-alfa, timm/NAME, torchvision/NAME
+    ways: int = 5  # classes per training task
+    shots: int = 5  # support pictures per class
+    queries: int = 15  # query pictures per class
+    batch: int = 4  # tasks per step
+    batch_pictures: int = 128  # classical: pictures per step
+    steps: int = 10_000  # steps of training
+    optimizer: Literal["sgd", "adam"] = "adam"  # sgd: Nesterov momentum 0.9
+    learning_rate: float = 1e-3  # learning rate at the start
+    weight_decay: float = 0.0  # L2 penalty
+    schedule: Schedule = "halving"  # how the learning rate falls; lee and classical: as published
+    halve_every: int = 2_000  # steps between two halvings of the learning rate under the schedule halving
+    warmup: int = 0  # steps at the start that run at a tenth of the learning rate
+    augment: bool = False  # horizontal flip, random crop, colour jitter on support and query
+    image_size: int | None = None  # side in pixels (default: the data set's usual one)
+    channels: int | None = None  # 1 or 3 (default: the data set's usual one)
+    batch_norm: BatchNorm = "running"  # statistics at test time: of training, of each support set, of each batch
+    precision: Precision = "float32"  # numbers of the forward pass; bfloat16: automatic mixed precision
+    penalty: float = 50.0  # ridge, r2d2, metaoptnet-rr: lambda (at the start where it is learned)
+    svm_c: float = 0.1  # metaoptnet-svm: C, the weight of the hinge losses
+    probe_c: float = 1.0  # linear, svm: C, the weight of the losses against the L2 penalty
+    normalize: bool = False  # protonet: divide squared distances by the number of features
+    regularizer: Regularizer = "none"  # classical: what is added to the cross-entropy
+    coefficient: float = 0.05  # classical: weight of the regularizer
+    support_pool: int | None = None  # support pictures come from so many fixed ones of each class (default: all)
+    query_pool: int | None = None  # query pictures come from so many fixed ones of each class (default: all)
+    task_pool: int | None = None  # so many fixed sets of classes, which use every class (default: any set)
+    support_noise: bool = False  # the support pool of each class is fixed random noise instead of pictures
+    with_val: bool = False  # train on the validation classes too ("+val"); then nothing is validated
+    keep_best: int = 0  # keep so many checkpoints with the best validation, for evaluate --ensemble best
+    keep_every: int | None = None  # keep a checkpoint every so many steps, for evaluate --ensemble periodic
+    validate_every: int = 500  # training steps between validations
+    validation_tasks: int = 200  # tasks of a validation
+    validation_ways: int = 5  # ways of validation tasks (fewer where the split has fewer classes)
+    validation_shots: int = 1  # shots of validation tasks
+    seed: int = 0  # seed of parameters and tasks
+    device: str = "auto"  # auto | cpu | cuda
+    threads: int | None = None  # CPU threads of torch
+    resume: bool = False  # go on from the last checkpoint in the run folder
+    tensorboard: bool = True  # also write TensorBoard logs where tensorboard is installed
+
+    def __post_init__(self) -> None:
+        for name in _COUNTS:
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"{name}: expected at least 1, found {value}")
+        for name in ("keep_best", "warmup"):
+            require(getattr(self, name) >= 0, f"{name}: expected 0 or more, found {getattr(self, name)}")
+        for name in ("learning_rate", "penalty", "svm_c", "probe_c"):
+            require(getattr(self, name) > 0, f"{name}: expected more than 0, found {getattr(self, name)}")
+        for name in ("weight_decay", "coefficient"):
+            require(getattr(self, name) >= 0, f"{name}: expected 0 or more, found {getattr(self, name)}")
+        require(self.ways >= 2, f"ways: expected at least 2 classes to tell apart, found {self.ways}")
+        require(self.channels in (None, 1, 3), f"channels: expected 1 or 3, found {self.channels}")
+        require(
+            self.method != "fine-tune",
+            "method: fine-tune is for test time (evaluate --head fine-tune); meta-training through steps of the whole "
+            "network is MAML, which this version does not have yet",
+        )
+        require_known("method", self.method, METHODS)
+        require_known("backbone", self.backbone, BACKBONES, ("timm/", "torchvision/"))
+        regularized = self.regularizer != "none"
+        require(
+            self.method == "classical" or not regularized,
+            f"regularizer: {self.regularizer} belongs to --method classical, found --method {self.method}",
+        )
+        require(
+            not regularized or (self.batch_pictures >= 4 and self.batch_pictures % 2 == 0),
+            f"batch_pictures: expected an even number from 4 on, two pictures of each class; found {self.batch_pictures}",
+        )
+        require(
+            not self.support_noise or self.support_pool is not None,
+            "support_noise: give --support_pool too, the number of noise pictures of each class",
+        )
