@@ -1,0 +1,1 @@
+"""Pure loss functions: tensors in, a scalar out; one file per regulariser."""
