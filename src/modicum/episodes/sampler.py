@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from modicum.episodes.diversity import NOT_DRAWN, Pools, class_sets, draw_from_pools, picture_pools, require_pool
 from modicum.errors import ConfigError, DataError
 from modicum.runtime import Ranks, philox
 
@@ -43,6 +44,10 @@ class EpisodeSampler:
     ways, shots: a number, or (least, most) drawn anew per task (ways) and per class (shots), as in Meta-Dataset's
     protocol, with the rest masked. Classes with fewer than shots + queries pictures raise `DataError` naming them, or
     are left out with drop_small.
+
+    support_pool, query_pool: so many fixed pictures per class to draw from; task_pool: so many fixed sets of classes;
+    noise (classes, P): indices of pictures that are a class's support instead, from `diversity.with_noise_support`
+    (`modicum.episodes.diversity`). note: what these leave out, in words; else empty.
     """
 
     def __init__(
@@ -56,6 +61,10 @@ class EpisodeSampler:
         stream: str = "train",
         names: Sequence[str] | None = None,
         drop_small: bool = False,
+        support_pool: int | None = None,
+        query_pool: int | None = None,
+        task_pool: int | None = None,
+        noise: Ints | None = None,
     ) -> None:
         self.ways = ways if isinstance(ways, tuple) else (ways, ways)
         self.shots = shots if isinstance(shots, tuple) else (shots, shots)
@@ -64,6 +73,9 @@ class EpisodeSampler:
             raise ConfigError(
                 f"expected ways >= 2, shots >= 1, queries >= 1; found ways {ways}, shots {shots}, queries {queries}"
             )
+        require_pool("support_pool", noise.shape[1] if noise is not None else support_pool, self.shots[1], "shots")
+        require_pool("query_pool", query_pool, queries, "queries")
+        self.noise = noise
         labels = np.asarray(labels, dtype=np.int64)
         self.order: Ints = np.argsort(labels, kind="stable")
         sizes = np.bincount(labels) if len(labels) else np.zeros(0, dtype=np.int64)
@@ -76,16 +88,23 @@ class EpisodeSampler:
                 f"ways: {self.ways[1]} asked for, but {stream!r} has {len(self.classes)} usable classes; "
                 f"the largest ways that works is {len(self.classes)}"
             )
+        limited = noise is None and support_pool is not None, query_pool is not None
+        real = support_pool if limited[0] else None
+        self.pools = picture_pools(self.classes, self.sizes, real, query_pool, seed) if any(limited) else None
+        count, width = len(self.classes), self.ways[1]
+        self.sets = None if task_pool is None else class_sets(count, width, task_pool, seed, stream)
+        used = count if self.sets is None else len(np.unique(self.sets))
+        self.note = "" if used == count else f"task_pool: {task_pool} sets of {width} use {used} of {count} classes only"
 
     def _usable(self, sizes: Ints, names: Sequence[str] | None, drop_small: bool) -> Ints:
-        need = self.shots[1] + self.queries
+        need = self.queries + (self.shots[1] if self.noise is None else 0)
         there = np.flatnonzero(sizes)
         small = there[sizes[there] < need]
         if len(small) and not drop_small:
             listed = ", ".join(f"{names[c] if names else c} ({sizes[c]})" for c in small[:8])
             more = f" and {len(small) - 8} more" if len(small) > 8 else ""
             raise DataError(
-                f"classes with fewer pictures than shots + queries = {need}: {listed}{more}; "
+                f"classes with fewer pictures than {'shots + ' * (self.noise is None)}queries = {need}: {listed}{more}; "
                 "take fewer shots or queries, or leave such classes out (drop_small)"
             )
         return there[sizes[there] >= need]
@@ -101,25 +120,44 @@ class EpisodeSampler:
         numbers = [t for t in range(step * batch, (step + 1) * batch) if t % ranks.size == ranks.rank]
         return self.tasks(numbers)
 
+    def _picked(self, rng: np.random.Generator) -> Ints:
+        """Which of the usable classes a task has, in label order (N,)."""
+        if self.sets is None:
+            return rng.choice(len(self.classes), self.ways[1], replace=False)
+        return rng.permutation(self.sets[rng.integers(len(self.sets))])
+
+    def _pictures(self, rng: np.random.Generator, picked: Ints) -> tuple[Ints, Ints]:
+        """Indices of support (N, K) and query pictures (N, Q) of the picked classes."""
+        sizes, shots = self.sizes[picked], self.shots[1]
+        real = shots if self.noise is None else 0
+        if self.pools is None:
+            keys = rng.random((len(picked), int(sizes.max())))
+            keys[np.arange(keys.shape[1]) >= sizes[:, None]] = NOT_DRAWN
+            place = np.argsort(keys, axis=1)[:, : real + self.queries]
+        else:
+            pools = Pools(self.pools.support[picked], self.pools.query[picked])
+            place = draw_from_pools(rng, pools, real, self.queries)
+        index = self.order[self.starts[picked][:, None] + place]
+        if self.noise is None:
+            return index[:, :shots], index[:, shots:]
+        bank = self.noise[self.classes[picked]]  # (N, P)
+        return np.take_along_axis(bank, np.argsort(rng.random(bank.shape), axis=1)[:, :shots], axis=1), index
+
     def _draw(self, t: int) -> tuple[NDArray[np.generic], ...]:
         rng = philox(self.seed, self.stream, t)
         ways, shots = self.ways[1], self.shots[1]
         present = ways if self.ways[0] == ways else int(rng.integers(self.ways[0], ways + 1))
-        picked = rng.choice(len(self.classes), ways, replace=False)
-        sizes = self.sizes[picked]
-        keys = rng.random((ways, int(sizes.max())))
-        keys[np.arange(keys.shape[1]) >= sizes[:, None]] = 2.0
-        place = np.argsort(keys, axis=1)[:, : shots + self.queries]
-        index = self.order[self.starts[picked][:, None] + place]
+        picked = self._picked(rng)
+        support, query = self._pictures(rng, picked)
         way_mask = np.arange(ways) < present
         counts = np.full(ways, shots) if self.shots[0] == shots else rng.integers(self.shots[0], shots + 1, size=ways)
         support_mask = (np.arange(shots) < counts[:, None]) & way_mask[:, None]
         query_mask = np.repeat(way_mask, self.queries)
         y = np.arange(ways, dtype=np.int64)
         return (
-            index[:, :shots].reshape(-1),
+            support.reshape(-1),
             np.repeat(y, shots),
-            index[:, shots:].reshape(-1),
+            query.reshape(-1),
             np.repeat(y, self.queries),
             support_mask.reshape(-1),
             query_mask,
