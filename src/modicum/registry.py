@@ -14,6 +14,8 @@ HEADS: Mapping[str, str] = {
     "cosine": "modicum.adaptation.cosine:CosineHead",
     "ridge": "modicum.adaptation.ridge:RidgeHead",
     "r2d2": "modicum.adaptation.r2d2:R2D2Head",
+    "mct": "modicum.adaptation.mct:MCTHead",
+    "mct-transductive": "modicum.adaptation.mct:MCTTransductiveHead",
 }
 LEARNERS: Mapping[str, str] = {}
 METHODS: tuple[str, ...] = (*HEADS, "classical")
@@ -21,6 +23,7 @@ PREDICTORS: Mapping[str, str] = {
     "PrototypeClassifier": "modicum.adaptation.protonet:PrototypeClassifier",
     "CosineClassifier": "modicum.adaptation.cosine:CosineClassifier",
     "LinearClassifier": "modicum.adaptation.ridge:LinearClassifier",
+    "MCTClassifier": "modicum.adaptation.mct:MCTClassifier",
 }
 BACKBONES: Mapping[str, str] = {
     "conv4-64": "modicum.backbones.conv4:conv4_64",
