@@ -10,7 +10,10 @@ import pytest
 from modicum.commands.help import command_help, overview
 from modicum.commands.options import COMMANDS
 
-NAMES = ["check", "fit", "predict", "extend", "forget", "train", "evaluate", "adapt", "report", "reproduce", "demo", "cache"]
+NAMES = [
+    "check", "fit", "predict", "extend", "forget", "train", "evaluate", "compare", "adapt", "report", "reproduce", "demo",
+    "cache",
+]  # fmt: skip
 
 
 def test_the_commands_of_the_package_are_these() -> None:

@@ -146,6 +146,12 @@ COMMANDS: Mapping[str, Command] = dict(
             "the run {run} is unchanged; no result was written",
         ),
         _command(
+            configs.Compare,
+            {"models": "MODEL"},
+            "compare run other-run --shots 1 5 --out comparison",
+            "the models are unchanged; no comparison was written",
+        ),
+        _command(
             configs.Adapt,
             {"run": "RUN"},
             "adapt run --support pictures/ --out classifier",

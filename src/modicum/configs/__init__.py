@@ -1,7 +1,7 @@
 """Options of every command as typed dataclasses; no torch, no numpy, so `--help` answers at once."""
 
 from modicum.configs.classifying import Adapt, Check, Extend, Fit, Forget, Predict
-from modicum.configs.measuring import Cache, Demo, Evaluate, Report, Reproduce
+from modicum.configs.measuring import Cache, Compare, Demo, Evaluate, Report, Reproduce
 from modicum.configs.options import (
     KNOWN_SETS,
     BatchNorm,
@@ -21,6 +21,7 @@ __all__ = [
     "BatchNorm",
     "Cache",
     "Check",
+    "Compare",
     "Demo",
     "Ensemble",
     "Evaluate",

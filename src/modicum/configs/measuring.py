@@ -42,10 +42,44 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
-class Report:
-    """One self-contained page about runs and classifiers."""
+class Compare:
+    """Two or more models on the same tasks: paired differences, class separation, likeness of features, a page."""
 
-    sources: list[str]  # folders of `train` or `fit`
+    models: list[str]  # RUNs of `train`, or encoders: characters | pictures (shipped), saved folder, timm/NAME
+    data: str | None = None  # as in `train` (default: what the first run was trained on)
+    root: str | None = None  # where known data sets lie
+    splits: str | None = None  # as in `train` (default: the runs')
+    split: str = "test"  # train | val | test | all
+    ways: int = 5  # classes per task
+    shots: list[int] = field(default_factory=lambda: [1, 5])  # one comparison per number of shots
+    queries: int = 15  # query pictures per class
+    tasks: int = 1_000  # tasks per comparison
+    head: str | None = None  # the head of every model (default: what `evaluate` takes for a run; protonet for encoders)
+    batch_norm: BatchNorm | None = None  # another batch-norm mode than the runs'
+    pictures: int = 2_000  # class separation and CKA are measured on at most so many, evenly over classes
+    seed: int = 0  # seed of tasks, pictures and class pairs
+    drop_small: bool = False  # leave out classes with too few pictures instead of refusing
+    online: bool = False  # allow hub downloads of encoder weights
+    device: str = "auto"  # auto | cpu | cuda
+    out: str | None = None  # folder of the comparison and its page, made here
+    json: str | None = None  # write the result here too
+
+    def __post_init__(self) -> None:
+        require(len(self.models) >= 2, f"models: expected at least 2 to compare, found {len(self.models)}")
+        require(self.ways >= 2, f"ways: expected at least 2, found {self.ways}")
+        require(bool(self.shots) and min(self.shots) >= 1, f"shots: expected numbers of at least 1, found {self.shots}")
+        require(self.tasks >= 2, f"tasks: expected at least 2, for an interval needs a spread; found {self.tasks}")
+        require(self.queries >= 1, f"queries: expected at least 1, found {self.queries}")
+        require(self.pictures >= 10, f"pictures: expected at least 10, found {self.pictures}")
+        require_known("split", self.split, ("train", "val", "test", "all"))
+        require_known("head", self.head, HEADS)
+
+
+@dataclass(frozen=True)
+class Report:
+    """One self-contained page about runs and classifiers, or about one comparison."""
+
+    sources: list[str]  # folders of `train` or `fit`, or one of `compare`
     out: str = "report.html"  # the page
 
 
