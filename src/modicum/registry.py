@@ -14,6 +14,8 @@ HEADS: Mapping[str, str] = {
     "cosine": "modicum.adaptation.cosine:CosineHead",
     "ridge": "modicum.adaptation.ridge:RidgeHead",
     "r2d2": "modicum.adaptation.r2d2:R2D2Head",
+    "metaoptnet-rr": "modicum.adaptation.metaoptnet:MetaOptNetRRHead",
+    "metaoptnet-svm": "modicum.adaptation.metaoptnet:MetaOptNetSVMHead",
     "mct": "modicum.adaptation.mct:MCTHead",
     "mct-transductive": "modicum.adaptation.mct:MCTTransductiveHead",
 }
@@ -23,6 +25,7 @@ PREDICTORS: Mapping[str, str] = {
     "PrototypeClassifier": "modicum.adaptation.protonet:PrototypeClassifier",
     "CosineClassifier": "modicum.adaptation.cosine:CosineClassifier",
     "LinearClassifier": "modicum.adaptation.ridge:LinearClassifier",
+    "SupportVectorClassifier": "modicum.adaptation.metaoptnet:SupportVectorClassifier",
     "MCTClassifier": "modicum.adaptation.mct:MCTClassifier",
 }
 BACKBONES: Mapping[str, str] = {

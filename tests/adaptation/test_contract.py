@@ -88,8 +88,13 @@ def test_absent_ways_get_no_probability(head: AbstractHead) -> None:
 
 
 def test_hard_labels_as_soft_ones_are_the_same(head: AbstractHead) -> None:
+    """Where the trait says that soft labels are honoured; refused elsewhere."""
     support, query = episode()
     soft = torch.nn.functional.one_hot(support.y, N).double()
+    if not head.traits.soft_labels:
+        with pytest.raises(ConfigError, match="soft labels"):
+            head.fit(support._replace(soft=soft), N)
+        return
     assert torch.allclose(head.fit(support._replace(soft=soft), N)(query), head.fit(support, N)(query))
 
 
