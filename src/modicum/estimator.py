@@ -30,7 +30,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    head : "auto" | "protonet" | "cosine" | "ridge" | "r2d2"
+    head : "auto" | "protonet" | "cosine" | "ridge" | "linear" | "svm" | "metaoptnet-svm" | "metaoptnet-rr" | "r2d2"
         "auto" lets cross-validation choose; a name fixes the head, and its settings are still chosen.
     folds : int
         Outer and inner folds of the nested cross-validation; fewer where classes are small.

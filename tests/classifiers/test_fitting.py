@@ -17,10 +17,10 @@ from modicum.classifiers.fitting import (
     extend_classifier,
     fit_classifier,
     is_line_drawing,
-    trained_settings,
 )
 from modicum.classifiers.predicting import picture_files, predict_files
 from modicum.classifiers.rules import fit_rule
+from modicum.classifiers.runs import trained_settings
 from modicum.classifiers.storage import _packed
 from modicum.data.pictures import open_pictures
 from modicum.episodes.types import LabelledSet

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from modicum.classifiers.candidates import Search, grid, narrowed
 from modicum.classifiers.folds import merge
+from modicum.classifiers.margins import MARGINS
 from modicum.classifiers.rules import Settings, fit_rule
-from modicum.classifiers.selection import BUDGET, Labelled, choose, cost, estimate, grid, narrowed, outputs
+from modicum.classifiers.selection import Labelled, choose, estimate, outputs
 from modicum.evaluation.accuracy import balanced_accuracy, confusion_counts
 from modicum.evaluation.calibration import calibration_error
 
@@ -29,7 +31,9 @@ def test_outputs_in_a_search_are_those_of_the_fitted_rule() -> None:
     for index, logits in outputs(data, other.features, ALL.candidates):
         rule = fit_rule(data.features, data.labels, 3, ALL.candidates[index])
         expected = rule.logits(other.features)
-        if rule.unit is False and ALL.candidates[index].head == "protonet":
+        if ALL.candidates[index].head in MARGINS:  # solved less exactly in a search
+            assert logits == pytest.approx(expected, abs=0.02 * np.abs(expected).max())
+        elif rule.unit is False and ALL.candidates[index].head == "protonet":
             assert np.diff(logits) == pytest.approx(np.diff(expected), abs=1e-4)
         else:
             assert logits == pytest.approx(expected, abs=1e-4)
@@ -38,10 +42,11 @@ def test_outputs_in_a_search_are_those_of_the_fitted_rule() -> None:
 def test_choosing_on_noise_is_optimistic_and_the_nested_estimate_is_not() -> None:
     """Labels that no feature predicts: the best of 48 candidates looks better than guessing, nested it does not."""
     best, honest = [], []
+    cheap = Search(grid("protonet") + grid("cosine") + grid("ridge"), 4)
     for seed in range(12):
         data = _blobs([12, 12], apart=0.0, seed=seed)
-        best.append(choose(data, ALL.candidates, 4, seed).score)
-        found = estimate(data, narrowed(24, 8, 2, 4, "auto"), 4, seed)
+        best.append(choose(data, cheap.candidates, 4, seed).score)
+        found = estimate(data, cheap, 4, seed)
         honest.append(_score(data, found.rows, found.probabilities))
     assert np.mean(best) > 0.56
     assert abs(np.mean(honest) - 0.5) < 0.06
@@ -117,11 +122,3 @@ def test_a_class_with_one_picture_competes_in_every_fold() -> None:
     assert (found.probabilities[:40].argmax(1) == 2).any()
 
 
-def test_a_search_is_narrowed_by_counts_alone() -> None:
-    assert narrowed(5_096, 256, 17, 5, "auto").note == ""
-    huge = narrowed(10_000, 8_192, 100, 5, "auto")
-    assert {s.head for s in huge.candidates} == {"protonet", "cosine"}
-    assert {s.head for s in narrowed(10_000, 8_192, 100, 5, "ridge").candidates} == {"ridge"}
-    middle = narrowed(3_000, 1_600, 20, 5, "auto")
-    assert middle.note
-    assert cost(3_000, 1_600, 20, 5, middle) <= BUDGET

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
+from modicum.classifiers.candidates import SCALES, narrowed, search_of
 from modicum.classifiers.folds import merge, units_per_class
+from modicum.classifiers.learned import LearnedLength
 from modicum.classifiers.novelty import Neighbour, known_scores, neighbours, threshold
 from modicum.classifiers.rules import LinearRule, Rows, Settings, fit_rule
-from modicum.classifiers.selection import SCALES, Estimate, Labelled, choose, estimate, narrowed, search_of
+from modicum.classifiers.selection import Estimate, Labelled, choose, estimate
 from modicum.classifiers.support import Support
 from modicum.errors import ConfigError, DataError
 from modicum.evaluation.accuracy import Floats, Ints
@@ -35,21 +37,37 @@ if TYPE_CHECKING:
 
 CALIBRATION_PICTURES = 20
 """Held-out pictures from which on probabilities are called calibrated."""
+REFUSED = {
+    "mct-transductive": "it moves its prototypes by the other pictures of a call, so an answer would depend on them; take "
+    "mct, the same learned lengths without that",
+    "fine-tune": "it trains the encoder on your pictures, and forgetting one could not equal never having had it; measure "
+    "it by `modicum evaluate RUN --head fine-tune`, or take linear, which fits the last layer alone",
+}
+"""Heads that can be trained or evaluated but make no classifier, and why."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for. head: a name or "auto"; trained: settings that are taken as they are, without any choice."""
+    """What was asked for. head: a name or "auto"; trained: settings that are taken as they are, without any choice;
+    learned: the lengths of a run trained with mct, which the head mct needs."""
 
     head: str = "auto"
     folds: int = 5
     seed: int = 0
     trained: Settings | None = None
+    learned: LearnedLength | None = None
 
     def __post_init__(self) -> None:
+        if self.head in REFUSED:
+            raise ConfigError(f"head: {self.head} makes no classifier: {REFUSED[self.head]}")
         if self.head not in SCALES and self.head != "auto":
             known = ", ".join(["auto", *SCALES])
             raise ConfigError(f"head: unknown {self.head!r}{suggest(self.head, [*SCALES, 'auto'])}; known: {known}")
+        if self.head == "mct" and self.learned is None:
+            raise ConfigError(
+                "head: mct has learned lengths, which only a run trained with it holds; give that run (`modicum fit "
+                "--encoder RUN`, `modicum adapt RUN`), or take another head"
+            )
         if self.folds < 2:
             raise ConfigError(f"folds: expected at least 2, found {self.folds}")
 
@@ -78,7 +96,8 @@ class Classifier:
 
     classes: names, sorted; the columns of probabilities. temperature: None where no picture could be held out.
     calibrated: whether probabilities deserve the name. estimate: nested cross-validation over `support`. known: sorted
-    similarities of known pictures (m,), for rejection. note: how the search was narrowed, "" for the whole grid.
+    similarities of known pictures (m,), for rejection. note: how the search was narrowed, "" for the whole grid. tried: the
+    heads that were tried, simplest first.
     """
 
     support: Support
@@ -90,6 +109,7 @@ class Classifier:
     estimate: Estimate
     known: Floats
     note: str = ""
+    tried: tuple[str, ...] = ()
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -201,15 +221,16 @@ def build_classifier(
     if n_classes < 2:
         raise DataError(f"classes: expected at least 2 to tell apart, found {n_classes}: {', '.join(support.classes)}")
     labels, units = label_numbers(support), units_of(support)
-    data = Labelled(support.features, labels, units, n_classes)
+    data = Labelled(support.features, labels, units, n_classes, request.learned)
     search = search_of(request.trained, request.folds) or narrowed(
         len(support), support.features.shape[1], n_classes, request.folds, request.head
     )
     honest = estimate(data, search, request.folds, request.seed, progress)
     choice = choose(data, search.candidates, request.folds, request.seed)
-    rule = fit_rule(support.features, labels, n_classes, choice.settings)
+    rule = fit_rule(support.features, labels, n_classes, choice.settings, request.learned)
     several = units_per_class(labels, units, n_classes) > 1
     known = known_scores(rule.prepare(support.features), labels, units, several)
     if progress is not None:
         progress(honest.n_folds + 1, honest.n_folds + 1)
-    return Classifier(support, request, encoder, choice.settings, rule, choice.temperature, honest, known, search.note)
+    settings, temperature = choice.settings, choice.temperature
+    return Classifier(support, request, encoder, settings, rule, temperature, honest, known, search.note, search.heads)

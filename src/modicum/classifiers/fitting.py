@@ -8,15 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from modicum.classifiers.classifier import Classifier, EncoderReference, Request, build_classifier
-from modicum.classifiers.rules import Settings
 from modicum.classifiers.support import of_pictures
-from modicum.errors import ConfigError, DataError
+from modicum.errors import DataError
 from modicum.runtime import Progress
 
 if TYPE_CHECKING:
     from modicum.backbones.encoder import Encoder
     from modicum.data.pictures import PictureSet
-    from modicum.episodes.interfaces import AbstractHead
 
 SAMPLE = 200
 """Pictures looked at to tell line drawings from photographs."""
@@ -120,39 +118,3 @@ def open_with_encoder(
     spec = loaded.spec
     pictures = open_pictures(data, root=root, size=spec.size, channels=spec.channels, group=group, progress=progress)
     return pictures, loaded, encoder
-
-
-def trained_settings(head: AbstractHead, n_features: int) -> Settings:
-    """A trained head's parameters as settings: the rule they give is the head's own, but for a constant on all logits."""
-    from modicum.adaptation.cosine import CosineHead
-    from modicum.adaptation.protonet import ProtoNetHead
-    from modicum.adaptation.r2d2 import R2D2Head
-    from modicum.adaptation.ridge import RidgeHead
-
-    if isinstance(head, ProtoNetHead):
-        return Settings("protonet", "none", scale=head.scale.item() / (n_features if head.normalize else 1))
-    if isinstance(head, CosineHead):
-        return Settings("cosine", "none", scale=head.scale.item())
-    if isinstance(head, RidgeHead):
-        return Settings("ridge", "none", penalty=head.penalty, relative=False, scale=head.scale.item())
-    if isinstance(head, R2D2Head):
-        penalty = head.log_penalty.exp().item()
-        return Settings("r2d2", "none", penalty=penalty, relative=False, scale=head.scale.item())
-    raise ConfigError(f"head: {type(head).__name__} has no linear form; make a classifier of the encoder with `modicum fit`")
-
-
-def open_run(
-    run: str, support: str, *, group: str | None = None, progress: Progress | None = None
-) -> tuple[PictureSet, Encoder, Request]:
-    """Support pictures as the encoder of a training run reads them, that encoder, and its head as a request.
-
-    Embeddings are made with the running statistics of batch norm, whatever mode the run was evaluated in.
-    """
-    from modicum.data.pictures import open_pictures
-    from modicum.training.runs import load_learner
-
-    learner, config, _ = load_learner(run)
-    spec = learner.encoder.spec
-    pictures = open_pictures(support, size=spec.size, channels=spec.channels, group=group, progress=progress)
-    settings = trained_settings(learner.head, learner.encoder.n_features)
-    return pictures, learner.encoder, Request(config.method, trained=settings)

@@ -97,6 +97,7 @@ def result_row(classifier: Classifier) -> dict[str, Any]:
         "folds_wanted": classifier.request.folds,
         "chosen": [f"{settings.head}: {settings.words()}" for settings in honest.chosen],
         "search": classifier.note or "whole grid",
+        "tried": list(classifier.tried),
         "pictures": len(classifier.support),
         "classes": len(classifier.classes),
     }

@@ -4,16 +4,20 @@
 |---|---|---|
 | protonet | 2 c_k, -||c_k||^2 (the query's own norm cancels in a softmax) | `modicum.adaptation.protonet` |
 | cosine | c_k / ||c_k||, 0; logits divided by ||phi(z)|| | `modicum.adaptation.cosine` |
-| ridge, r2d2 | (X^T S X + lambda I)^-1 X^T S Y, 0 | `modicum.adaptation.ridge`, `.r2d2` |
+| ridge, r2d2, metaoptnet-rr | (X^T S X + lambda I)^-1 X^T S Y, 0 | `modicum.adaptation.ridge`, `.r2d2`, `.metaoptnet` |
+| linear, svm, metaoptnet-svm | minimise a loss with weight C, b_k too but for the last | `modicum.classifiers.margins` |
+| mct | 2 phi(m_k), -||phi(m_k)||^2, m_k means of features before phi | `modicum.adaptation.mct` |
 
 X (n, D) are the prepared support features, Y one-hot labels, c_k class means, S row weights: 1, or n / (N n_k) where
 `balanced`, so that all classes weigh alike. `phi` leaves features alone ("none"), scales them to length 1 ("l2"), or does
 that after subtracting the support's mean ("centre-l2"; Wang, Chao, Weinberger, van der Maaten, "SimpleShot", 2019, arXiv
-1911.04623, where the mean is that of the base classes). Tests hold these rules against the heads of `adaptation`.
+1911.04623, where the mean is that of the base classes); that of mct is learned, by a run, and not from the support. Tests
+hold these rules against the heads of `adaptation`.
 
 Why not those heads themselves: choosing a penalty needs one eigendecomposition for all penalties, and the rule that is
 kept has to give a picture the same bits in any batch. A relative penalty rho is lambda = rho trace(S X X^T) / min(n, D),
-in units of the mean eigenvalue, so one grid serves every encoder and every number of pictures.
+in units of the mean eigenvalue, so one grid serves every encoder and every number of pictures. A relative C is divided by
+the mean of ||x||^2, for the same reason; lengths of 1 leave it as it is.
 """
 
 from __future__ import annotations
@@ -25,16 +29,24 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from modicum.classifiers.learned import LearnedLength
+from modicum.classifiers.margins import FINAL, MARGINS, MarginPath
+from modicum.errors import ConfigError
 from modicum.evaluation.accuracy import Floats, Ints
 from modicum.similarity import dot_similarities
 
 Rows = npt.NDArray[np.float32]
 Phi = Literal["none", "l2", "centre-l2"]
+RIDGES = ("ridge", "r2d2", "metaoptnet-rr")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A head with its settings. penalty: ridge and r2d2 only, relative or absolute; scale multiplies all logits."""
+    """A head with its settings; scale multiplies all logits.
+
+    penalty (`RIDGES` only) and c (`MARGINS` only) are relative or absolute; `ConfigError` where they are needed and not
+    above 0.
+    """
 
     head: str
     phi: Phi = "l2"
@@ -42,28 +54,41 @@ class Settings:
     relative: bool = True
     balanced: bool = False
     scale: float = 1.0
+    c: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.head in RIDGES and not self.penalty > 0:
+            raise ConfigError(f"penalty: expected more than 0 for the head {self.head}, found {self.penalty}")
+        if self.head in MARGINS and not self.c > 0:
+            raise ConfigError(f"C: expected more than 0 for the head {self.head}, found {self.c}")
 
     def words(self) -> str:
         """As a table shows it."""
-        parts = [f"features {self.phi}"]
-        if self.head in ("ridge", "r2d2"):
+        parts = ["lengths learned by the run" if self.head == "mct" else f"features {self.phi}"]
+        if self.head in RIDGES:
             parts.append(f"penalty {self.penalty:g}{' x mean eigenvalue' if self.relative else ''}")
+        if self.head in MARGINS:
+            parts.append(f"C {self.c:g}{' / mean squared length' if self.relative and self.phi == 'none' else ''}")
         if self.balanced:
             parts.append("classes weighted alike")
         return ", ".join(parts)
 
 
 class Preparation(NamedTuple):
-    """phi as a value: `centre` (D,) is subtracted where given, then rows are scaled to length 1 where `unit`."""
+    """phi as a value: `centre` (D,) is subtracted where given, then rows are scaled to length 1 where `unit`, or to the
+    length that `learned` gives them."""
 
     centre: Rows | None
     unit: bool
+    learned: LearnedLength | None = None
 
     def __call__(self, features: npt.ArrayLike) -> Rows:
         """Prepared features (q, D) float32; a row depends on no other row, a row of zeros stays."""
         x = np.ascontiguousarray(features, np.float32)
         if self.centre is not None:
             x = x - self.centre
+        if self.learned is not None:
+            return self.learned(x)
         return unit_rows(x) if self.unit else x
 
 
@@ -157,19 +182,40 @@ def row_weights(labels: Ints, n_classes: int, balanced: bool) -> Floats | None:
     return weights
 
 
-def fit_rule(features: Rows, labels: Ints, n_classes: int, settings: Settings) -> LinearRule:
-    """The rule of settings on support features (n, D) and labels (n,) in 0..N-1."""
-    prepare = preparation(features, settings.phi)
-    x = prepare(features).astype(np.float64)
-    means, there = class_means(x, labels, n_classes)
+def absolute_c(x: Floats, settings: Settings) -> float:
+    """C of settings for prepared features x (n, D); features that are all zero count as of length 1."""
+    return settings.c / (float((x * x).sum(1).mean()) or 1.0) if settings.relative else settings.c
+
+
+def _fitted(x: Floats, labels: Ints, n_classes: int, settings: Settings) -> tuple[Floats, Floats]:
+    """W (N, D) and b (N,) on prepared features x (n, D)."""
     bias = np.zeros(n_classes)
-    if settings.head == "protonet":
+    if settings.head in ("protonet", "cosine"):
+        means, _ = class_means(x, labels, n_classes)
+        squares = (means * means).sum(1)
+        if settings.head == "protonet":
+            return 2 * means, -squares
+        norm = np.sqrt(squares)[:, None]
+        return np.divide(means, norm, out=np.zeros_like(means), where=norm > 0), bias
+    weights = row_weights(labels, n_classes, settings.balanced)
+    if settings.head in MARGINS:
+        weight, bias = MarginPath(x, labels, n_classes, weights).solve(settings.head, absolute_c(x, settings), FINAL)
+        return weight.T, bias
+    path = RidgePath(x, one_hot(labels, n_classes), weights)
+    return path.weight(path.penalty(settings)).T, bias
+
+
+def fit_rule(
+    features: Rows, labels: Ints, n_classes: int, settings: Settings, learned: LearnedLength | None = None
+) -> LinearRule:
+    """The rule of settings on support features (n, D) and labels (n,) in 0..N-1; learned: the lengths that mct needs."""
+    there = np.bincount(labels, minlength=n_classes) > 0
+    if settings.head == "mct":
+        prepare = Preparation(None, False, learned)
+        means = prepare(class_means(features.astype(np.float64), labels, n_classes)[0]).astype(np.float64)
         weight, bias = 2 * means, -(means * means).sum(1)
-    elif settings.head == "cosine":
-        norm = np.sqrt((means * means).sum(1, keepdims=True))
-        weight = np.divide(means, norm, out=np.zeros_like(means), where=norm > 0)
     else:
-        path = RidgePath(x, one_hot(labels, n_classes), row_weights(labels, n_classes, settings.balanced))
-        weight = path.weight(path.penalty(settings)).T
+        prepare = preparation(features, settings.phi)
+        weight, bias = _fitted(prepare(features).astype(np.float64), labels, n_classes, settings)
     bias = np.where(there, bias, -np.inf)
     return LinearRule(prepare, np.ascontiguousarray(weight, np.float32), bias, settings.head == "cosine", settings.scale)

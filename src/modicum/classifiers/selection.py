@@ -7,23 +7,27 @@ or calibrating what is applied to it (Varma, Simon, "Bias in error estimation wh
 selection", BMC Bioinformatics 2006). The classifier itself uses the winner over the outer folds of all pictures, and
 the temperature of that winner's out-of-fold logits.
 
-The search is narrowed where pictures and features are both many (`narrowed`, a function of the counts alone).
+What is searched, and in which order, says `modicum.classifiers.candidates`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from modicum.classifiers.candidates import Search
 from modicum.classifiers.folds import assign_folds, measurable, possible_folds
+from modicum.classifiers.learned import LearnedLength
+from modicum.classifiers.margins import MARGINS, SEARCH, MarginPath
 from modicum.classifiers.rules import (
-    Phi,
+    RIDGES,
     RidgePath,
     Rows,
     Settings,
+    absolute_c,
     class_means,
     fit_rule,
     one_hot,
@@ -35,76 +39,22 @@ from modicum.evaluation.accuracy import Floats, Ints, balanced_accuracy, confusi
 from modicum.evaluation.calibration import fit_temperature, softmax
 from modicum.runtime import Progress
 
-PHIS: tuple[Phi, ...] = ("l2", "none", "centre-l2")
-PENALTIES = (10.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.001)
-SCALES = {"protonet": 1.0, "cosine": 10.0, "ridge": 10.0, "r2d2": 10.0}
-AUTO = ("protonet", "cosine", "ridge")
-BUDGET = 5e12
-"""Floating-point operations the search may take before it is narrowed; about 80 seconds of one CPU core."""
-
 
 class Labelled(NamedTuple):
-    """Support as arrays: features (n, D) float32, labels (n,) in 0..n_classes-1, units (n,) held out as one."""
+    """Support as arrays: features (n, D) float32, labels (n,) in 0..n_classes-1, units (n,) held out as one.
+
+    learned: the lengths that the head mct needs; they come from a run and not from these pictures.
+    """
 
     features: Rows
     labels: Ints
     units: Ints
     n_classes: int
+    learned: LearnedLength | None = None
 
     def at(self, keep: np.ndarray) -> Labelled:
         """The pictures of a mask or index; classes and units keep their numbers."""
-        return Labelled(self.features[keep], self.labels[keep], self.units[keep], self.n_classes)
-
-
-@dataclass(frozen=True)
-class Search:
-    """Candidates, simplest first, and how many inner folds score them; `note` says how it was narrowed."""
-
-    candidates: tuple[Settings, ...]
-    inner_folds: int
-    note: str = ""
-
-
-def grid(head: str, phis: Sequence[Phi] = PHIS, balances: Sequence[bool] = (False, True)) -> tuple[Settings, ...]:
-    """Candidates of a head, or of AUTO for "auto", simplest first. r2d2: its lambda is chosen, not learned."""
-    found = []
-    for name in AUTO if head == "auto" else (head,):
-        plain = Settings(name, scale=SCALES[name])
-        if name in ("protonet", "cosine"):
-            found += [replace(plain, phi=phi) for phi in phis]
-            continue
-        for balanced in balances if name == "ridge" else (False,):
-            found += [replace(plain, phi=phi, penalty=penalty, balanced=balanced) for penalty in PENALTIES for phi in phis]
-    return tuple(found)
-
-
-def cost(n: int, dims: int, n_classes: int, folds: int, search: Search) -> float:
-    """About how many floating-point operations the nested search takes for n pictures of so many features."""
-    ridge = {(s.phi, s.balanced) for s in search.candidates if s.head in ("ridge", "r2d2")}
-    rank = min(n, dims)
-    penalties = len({s.penalty for s in search.candidates})
-    decomposition = 2.0 * n * dims * rank + 10.0 * rank**3
-    use = 2.0 * n * rank * (dims if n < dims else rank) + 2.0 * n * rank * n_classes * penalties
-    return (folds + 1) * search.inner_folds * len(ridge) * (decomposition + use)
-
-
-def narrowed(n: int, dims: int, n_classes: int, folds: int, head: str) -> Search:
-    """The whole grid with `folds` inner folds, or the first narrower search within BUDGET, or the narrowest."""
-    inner = min(folds, 3)
-    steps: tuple[Search, ...] = (
-        Search(grid(head), folds),
-        Search(grid(head), inner, f"{inner} inner folds"),
-        Search(grid(head, ("l2", "centre-l2"), (True,)), inner, f"{inner} inner folds, 2 of 3 preparations, classes alike"),
-        Search(grid(head, ("l2",), (True,)), 2, "2 inner folds, features scaled to length 1, classes alike"),
-    )
-    if head == "auto":
-        steps += (Search(grid("protonet") + grid("cosine"), inner, f"{inner} inner folds, no ridge"),)
-    return next((step for step in steps if cost(n, dims, n_classes, folds, step) <= BUDGET), steps[-1])
-
-
-def search_of(trained: Settings | None, folds: int) -> Search | None:
-    """No search: the settings of a trained head alone."""
-    return None if trained is None else Search((trained,), folds)
+        return Labelled(self.features[keep], self.labels[keep], self.units[keep], self.n_classes, self.learned)
 
 
 def _nearest_mean_outputs(settings: Settings, x: Floats, labels: Ints, n_classes: int, other: Floats) -> Floats:
@@ -119,20 +69,34 @@ def _nearest_mean_outputs(settings: Settings, x: Floats, labels: Ints, n_classes
 def outputs(train: Labelled, other: Rows, candidates: Sequence[Settings]) -> Iterator[tuple[int, Floats]]:
     """(index of candidate, its logits (m, N) for other features (m, D)), -inf for classes that `train` lacks."""
     absent = np.bincount(train.labels, minlength=train.n_classes) == 0
-    targets = one_hot(train.labels, train.n_classes)
-    for phi in dict.fromkeys(s.phi for s in candidates):
+    for phi in dict.fromkeys(s.phi for s in candidates if s.head != "mct"):
         prepare = preparation(train.features, phi)
         x, z = (prepare(part).astype(np.float64) for part in (train.features, other))
-        mine = [(i, s) for i, s in enumerate(candidates) if s.phi == phi]
+        for i, found in _prepared_outputs(x, train, z, [(i, s) for i, s in enumerate(candidates) if s.phi == phi]):
+            yield i, np.where(absent, -np.inf, candidates[i].scale * found)
+    for i, s in enumerate(candidates):
+        if s.head == "mct":
+            yield i, fit_rule(train.features, train.labels, train.n_classes, s, train.learned).logits(other)
+
+
+def _prepared_outputs(
+    x: Floats, train: Labelled, z: Floats, candidates: Sequence[tuple[int, Settings]]
+) -> Iterator[tuple[int, Floats]]:
+    """(index, outputs (m, N) before the scale) of numbered candidates on prepared features x (n, D) for others z (m, D)."""
+    for i, s in candidates:
+        if s.head in ("protonet", "cosine"):
+            yield i, _nearest_mean_outputs(s, x, train.labels, train.n_classes, z)
+    for balanced in dict.fromkeys(s.balanced for _, s in candidates if s.head in (*RIDGES, *MARGINS)):
+        weights = row_weights(train.labels, train.n_classes, balanced)
+        mine = [(i, s) for i, s in candidates if s.balanced == balanced]
+        if some := [(i, s) for i, s in mine if s.head in RIDGES]:
+            path = RidgePath(x, one_hot(train.labels, train.n_classes), weights)
+            yield from zip((i for i, _ in some), path.outputs(z, [path.penalty(s) for _, s in some]), strict=True)
+        margins = MarginPath(x, train.labels, train.n_classes, weights)
         for i, s in mine:
-            if s.head in ("protonet", "cosine"):
-                found = _nearest_mean_outputs(s, x, train.labels, train.n_classes, z)
-                yield i, np.where(absent, -np.inf, s.scale * found)
-        for balanced in dict.fromkeys(s.balanced for _, s in mine if s.head in ("ridge", "r2d2")):
-            some = [(i, s) for i, s in mine if s.head in ("ridge", "r2d2") and s.balanced == balanced]
-            path = RidgePath(x, targets, row_weights(train.labels, train.n_classes, balanced))
-            for (i, s), found in zip(some, path.outputs(z, [path.penalty(s) for _, s in some]), strict=True):
-                yield i, np.where(absent, -np.inf, s.scale * found)
+            if s.head in MARGINS:
+                weight, bias = margins.solve(s.head, absolute_c(x, s), SEARCH)
+                yield i, z @ weight + bias
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +186,7 @@ def estimate(data: Labelled, search: Search, n_folds: int, seed: int, progress: 
         held = folds == fold
         train = data.at(~held)
         choice = choose(train, search.candidates, search.inner_folds, seed)
-        rule = fit_rule(train.features, train.labels, train.n_classes, choice.settings)
+        rule = fit_rule(train.features, train.labels, train.n_classes, choice.settings, train.learned)
         probabilities[held] = softmax(rule.logits(data.features[held]), choice.temperature or 1.0)
         calibrated &= choice.temperature is not None
         chosen.append(choice.settings)

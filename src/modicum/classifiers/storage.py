@@ -23,6 +23,7 @@ import numpy as np
 
 from modicum import __version__
 from modicum.classifiers.classifier import Classifier, EncoderReference, Request
+from modicum.classifiers.learned import LearnedLength
 from modicum.classifiers.results import artifacts, result_row
 from modicum.classifiers.rules import LinearRule, Preparation, Settings
 from modicum.classifiers.selection import Estimate
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 WHOLE = "support.safetensors"
 ARRAYS = "artifacts.npz"
+LEARNED = "learned."
 CARD = """# Encoder of a classifier
 
 A copy of `{name}` (fingerprint {fingerprint}), kept beside the classifier that was made with it. See the model card where
@@ -122,7 +124,7 @@ def write_derived(classifier: Classifier, folder: Path) -> None:
         "classes": list(classifier.classes),
         "pictures": len(classifier.support),
         "head": row["head"],
-        "settings": {**asdict(classifier.request), **asdict(classifier.settings)},
+        "settings": {**_asked(classifier.request), **asdict(classifier.settings)},
         "encoder": asdict(classifier.encoder),
         "temperature": classifier.temperature,
         "calibrated": classifier.calibrated,
@@ -130,6 +132,11 @@ def write_derived(classifier: Classifier, folder: Path) -> None:
         "ids": list(classifier.support.ids),
     }
     write_json(folder / "classifier.json", record)
+
+
+def _asked(request: Request) -> dict[str, Any]:
+    """A request without its arrays."""
+    return {name: value for name, value in asdict(request).items() if name != "learned"}
 
 
 def _packed(classifier: Classifier) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -148,14 +155,17 @@ def _packed(classifier: Classifier) -> tuple[dict[str, np.ndarray], dict[str, An
         arrays["centre"] = rule.prepare.centre
     if support.thumbnails is not None:
         arrays["thumbnails"] = support.thumbnails
+    if classifier.request.learned is not None:
+        arrays |= {f"{LEARNED}{name}": array for name, array in classifier.request.learned.arrays().items()}
     record = {
         "kind": "classifier",
         "version": __version__,
         "encoder": asdict(classifier.encoder),
-        "request": asdict(classifier.request),
+        "request": _asked(classifier.request),
         "settings": asdict(classifier.settings),
         "temperature": classifier.temperature,
         "note": classifier.note,
+        "tried": list(classifier.tried),
         "rule": {"unit": rule.unit, "scale": rule.scale, "lengths": rule.prepare.unit},
         "estimate": {
             "calibrated": honest.calibrated,
@@ -198,14 +208,15 @@ def _unpacked(arrays: dict[str, np.ndarray], record: dict[str, Any]) -> Classifi
     request = dict(record["request"])
     if request["trained"] is not None:
         request["trained"] = Settings(**request["trained"])
+    found = {name.removeprefix(LEARNED): array for name, array in arrays.items() if name.startswith(LEARNED)}
+    learned = LearnedLength.from_arrays(found) if found else None
+    prepare = Preparation(arrays.get("centre"), rule["lengths"], learned if record["settings"]["head"] == "mct" else None)
     return Classifier(
         support,
-        Request(**request),
+        Request(**request, learned=learned),
         EncoderReference(**record["encoder"]),
         Settings(**record["settings"]),
-        LinearRule(
-            Preparation(arrays.get("centre"), rule["lengths"]), arrays["weight"], arrays["bias"], rule["unit"], rule["scale"]
-        ),
+        LinearRule(prepare, arrays["weight"], arrays["bias"], rule["unit"], rule["scale"]),
         record["temperature"],
         Estimate(
             arrays["held_out.rows"],
@@ -217,6 +228,7 @@ def _unpacked(arrays: dict[str, np.ndarray], record: dict[str, Any]) -> Classifi
         ),
         arrays["known"],
         record["note"],
+        tuple(record.get("tried", ())),
     )
 
 

@@ -8,12 +8,13 @@ from modicum.configs import Adapt
 
 
 def run(config: Adapt) -> int:
-    """Embed with the run's encoder, take its trained head as it is; write and show the classifier."""
-    from modicum.classifiers.fitting import fit_classifier, open_run
+    """Embed with the run's encoder, take its trained head as it is or another one; write and show the classifier."""
+    from modicum.classifiers.fitting import fit_classifier
+    from modicum.classifiers.runs import open_run
 
     check_out(config.out)
     with progress("reading pictures") as tick:
-        pictures, encoder, request = open_run(config.run, config.support, group=config.group, progress=tick)
+        pictures, encoder, request = open_run(config.run, config.support, config.head, group=config.group, progress=tick)
     show_skipped(pictures.skipped)
     with progress("adapting") as tick:
         classifier = fit_classifier(pictures, encoder, name=config.run, request=request, progress=tick)

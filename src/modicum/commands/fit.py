@@ -9,11 +9,11 @@ from modicum.configs import Fit
 
 def run(config: Fit) -> int:
     """Embed, choose, estimate; write and show the classifier."""
-    from modicum.classifiers.classifier import Request
     from modicum.classifiers.fitting import fit_classifier, open_with_encoder
+    from modicum.classifiers.runs import request_of
 
     check_out(config.out)
-    request = Request(config.head, config.folds, config.seed)
+    request = request_of(config.head, config.encoder, config.folds, config.seed)
     with progress("reading pictures") as tick:
         pictures, encoder, name = open_with_encoder(
             config.data, config.encoder, root=config.root, group=config.group, online=config.online, progress=tick

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from modicum.configs.options import require, require_known
 from modicum.registry import HEADS
 
+FITTED = ("auto", *HEADS, "fine-tune")
+"""What `head` may say; that some of these make no classifier, and why, is said when they are asked for."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -27,7 +30,7 @@ class Fit:
     data: str  # folder of class folders, CSV or zip
     out: str  # folder of the classifier, made here
     encoder: str = "auto"  # auto | characters | pictures (shipped) | RUN of `train` | saved folder | timm/NAME | hub id
-    head: str = "auto"  # auto | protonet | cosine | ridge | r2d2
+    head: str = "auto"  # auto | a head's name: ridge, linear, metaoptnet-svm, ...; its settings are still chosen
     group: str | None = None  # CSV column (or NAME of a CSV beside the pictures) whose pictures must not be split
     root: str | None = None  # where known data sets lie
     folds: int = 5  # outer folds of the nested cross-validation
@@ -38,7 +41,7 @@ class Fit:
 
     def __post_init__(self) -> None:
         require(self.folds >= 2, f"folds: expected at least 2, found {self.folds}")
-        require_known("head", self.head, ("auto", *HEADS))
+        require_known("head", self.head, FITTED)
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,14 @@ class Forget:
 
 @dataclass(frozen=True)
 class Adapt:
-    """A classifier from a run and a folder of support pictures, with the head the run was trained with."""
+    """A classifier from a run and a folder of support pictures, with the head the run was trained with or another one."""
 
     run: str  # folder of `train`
     support: str  # folder of class folders, CSV or zip
     out: str  # folder of the classifier
+    head: str | None = None  # auto | another head than the one trained with, its settings chosen as in `fit`
     group: str | None = None  # as in `fit`
     json: str | None = None  # write the result here
+
+    def __post_init__(self) -> None:
+        require_known("head", self.head, FITTED)

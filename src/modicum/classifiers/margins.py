@@ -1,0 +1,123 @@
+"""Weights of the heads that minimise a loss, for many pictures and many settings: `linear`, `svm`, `metaoptnet-svm`.
+
+    linear          1/2 (||W||^2 + |b|^2) + C sum_i s_i (log sum_k exp o_ik - o_iy)                    o_i = x_i W + b
+    svm             1/2 (||W||^2 + |b|^2) + C sum_i s_i sum_k max(0, 1 - t_ik o_ik)^2
+    metaoptnet-svm  1/2 ||W||^2 + C sum_i s_i max_k (1[k != y_i] + o_ik - o_iy),                       b = 0
+
+| symbol | variable | is |
+|---|---|---|
+| x_i, s_i | x, weights | prepared features (n, D), row weights (n,) |
+| t_ik | signs | +1 for the label, -1 for the other classes |
+| C | c | > 0; the smaller, the flatter |
+
+The problems are those of `modicum.adaptation.probes` and `.metaoptnet`, whose solvers are made for batches of small,
+differentiable tasks. A search fits them hundreds of times, to thousands of pictures. The first two are solved by L-BFGS
+(Liu, Nocedal, "On the limited memory BFGS method", 1989; SciPy's L-BFGS-B) in principal axes of the rows, each axis
+scaled by 1 / sqrt(1 + C kappa lambda), lambda its eigenvalue and kappa a bound of the loss's curvature, 1/2 or 2 (Boehning,
+1992): one decomposition serves every C. At equal error that took a half to a tenth of the time of scikit-learn's solvers,
+with 25 to 3,260 pictures. The third is LIBLINEAR's (Keerthi et al., KDD 2008), in scikit-learn: coordinates in an order
+that its own generator draws from a fixed seed. Both give the same bits for the same rows in the same order on the same
+machine.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from modicum.evaluation.accuracy import Floats, Ints
+
+MARGINS = ("linear", "svm", "metaoptnet-svm")
+_KAPPA = {"linear": 0.5, "svm": 2.0}
+SEARCH, FINAL = 3e-3, 1e-6
+"""Largest component of the gradient that ends a search's fits and a rule's, relative to that at W = 0."""
+
+
+def _cross_entropy(outputs: Floats, here: Floats, weights: Floats) -> tuple[float, Floats]:
+    """Loss and its derivative (n, N) at outputs (n, N), for labels `here` (n, N) one-hot."""
+    o = outputs - outputs.max(1, keepdims=True)
+    e = np.exp(o)
+    total = e.sum(1, keepdims=True)
+    loss = float((weights * (np.log(total) - (o * here).sum(1, keepdims=True))).sum())
+    return loss, (e / total - here) * weights
+
+
+def _squared_hinge(outputs: Floats, here: Floats, weights: Floats) -> tuple[float, Floats]:
+    """As `_cross_entropy`."""
+    signs = 2 * here - 1
+    slack = np.maximum(0, 1 - signs * outputs)
+    return float((weights * slack * slack).sum()), -2 * weights * signs * slack
+
+
+class MarginPath:
+    """Solutions for every C from one decomposition of the rows x (n, D) float64, labels (n,), row weights (n,) or None.
+
+    Classes without rows get weights of 0, and so does everything where only one class has rows.
+    """
+
+    def __init__(self, x: Floats, labels: Ints, n_classes: int, weights: Floats | None = None) -> None:
+        self._x, self._n_classes = x, n_classes
+        self._classes, self._labels = np.unique(labels, return_inverse=True)
+        self._weights = np.ones(len(x)) if weights is None else weights
+        self._here = np.eye(len(self._classes))[self._labels]
+        self._axes: dict[int, tuple[Floats, Floats, Floats]] = {}
+
+    def _principal(self, constants: int) -> tuple[Floats, Floats, Floats]:
+        """Axes (D + constants, r) of the rows, which get that many constants 1, their eigenvalues (r,), and the rows in
+        them (n, r)."""
+        if constants not in self._axes:
+            x = np.concatenate([self._x, np.ones((len(self._x), constants))], 1)
+            y = x * np.sqrt(self._weights)[:, None]
+            dual = len(y) < y.shape[1]
+            values, basis = np.linalg.eigh(y @ y.T if dual else y.T @ y)
+            keep = values > max(values[-1] * 1e-12, 0.0)
+            values, basis = values[keep], basis[:, keep]
+            axes = (y.T @ basis) / np.sqrt(values) if dual else basis
+            self._axes[constants] = axes, values, x @ axes
+        return self._axes[constants]
+
+    def solve(self, head: str, c: float, tolerance: float) -> tuple[Floats, Floats]:
+        """W (D, N) and b (N,) of a head for C > 0 to a tolerance, `SEARCH` or `FINAL`."""
+        weight, bias = np.zeros((self._x.shape[1], self._n_classes)), np.zeros(self._n_classes)
+        if len(self._classes) < 2:
+            return weight, bias
+        if head == "metaoptnet-svm":
+            weight[:, self._classes] = self._crammer_singer(c, tolerance)
+        else:
+            found = self._smooth(head, c, tolerance)
+            weight[:, self._classes], bias[self._classes] = found[:-1], found[-1]
+        return weight, bias
+
+    def _smooth(self, head: str, c: float, tolerance: float) -> Floats:
+        """W and b stacked (D + 1, N)."""
+        from scipy.optimize import minimize
+
+        axes, values, rows = self._principal(1)
+        scale = 1 / np.sqrt(1 + c * _KAPPA[head] * values)
+        rows, ridge, s = rows * scale, (scale * scale)[:, None], self._weights[:, None]
+        shape = (len(scale), len(self._classes))
+        loss = _cross_entropy if head == "linear" else _squared_hinge
+
+        def objective(u: Floats) -> tuple[float, Floats]:
+            v = u.reshape(shape)
+            value, slope = loss(rows @ v, self._here, s)
+            return c * value + 0.5 * float((ridge * v * v).sum()), (c * (rows.T @ slope) + ridge * v).ravel()
+
+        start = np.zeros(shape[0] * shape[1])
+        goal = tolerance * float(np.abs(objective(start)[1]).max())
+        options = {"maxcor": 20, "gtol": goal, "ftol": 0.0, "maxiter": 2_000, "maxfun": 4_000, "maxls": 40}
+        found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
+        weights: Floats = axes @ (scale[:, None] * found.x.reshape(shape))
+        return weights
+
+    def _crammer_singer(self, c: float, tolerance: float) -> Floats:
+        """W (D, N); with two classes LIBLINEAR's one vector is their difference, and the columns of W sum to 0."""
+        from sklearn.svm import LinearSVC
+
+        axes, _, rows = self._principal(0)
+        if rows.shape[1] == 0:  # features that are all zero
+            return np.zeros((self._x.shape[1], len(self._classes)))
+        model = LinearSVC(
+            C=c, multi_class="crammer_singer", fit_intercept=False, tol=tolerance, max_iter=100_000, random_state=0
+        )
+        found: Floats = model.fit(rows, self._labels, sample_weight=self._weights).coef_.T
+        return axes @ (np.concatenate([-found / 2, found / 2], 1) if len(self._classes) == 2 else found)
