@@ -184,3 +184,40 @@ def reliability(bins: Sequence[tuple[float, float, float | None, float | None, i
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     return _svg(figure, "Calibration curve: how often it is right against the probability it states")
+
+
+def difference_dots(rows: Sequence[tuple[int, str, float, float]]) -> str | None:
+    """Differences of accuracy (colour index, label, value, radius of the 95 % interval), fractions, against a line at 0."""
+    if not rows:
+        return None
+    figure = _figure(9, 0.9 + 0.42 * len(rows))
+    axes = figure.subplots()
+    axes.axvline(0, color=INK, alpha=0.5, linewidth=1, linestyle=":")
+    for place, (index, _, value, radius) in enumerate(rows):
+        axes.plot([100 * (value - radius), 100 * (value + radius)], [place, place], linewidth=3, color=colour(index))
+        axes.plot([100 * value], [place], marker="o", markersize=8, color=colour(index), markeredgecolor="white")
+    axes.set_yticks(range(len(rows)), [label for _, label, _, _ in rows], parse_math=False)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlabel("difference in right answers, percentage points")
+    told = "; ".join(f"{label} {100 * value:+.1f} points" for _, label, value, _ in rows)
+    return _svg(figure, "Differences on the same tasks with 95 % intervals: " + told)
+
+
+def scatter_panels(panels: Sequence[tuple[str, Array]], labels: Array, names: Sequence[str]) -> str | None:
+    """Points (m, 2) of the same pictures in one panel for each model (title, points), all with the same axes."""
+    if not panels or not len(labels):
+        return None
+    columns = min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    figure = _figure(9, 9 / columns * 0.85 * rows)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes, (title, points) in zip(grid, panels, strict=False):
+        for index in range(len(names)):
+            chosen = points[labels == index]
+            marker = MARKERS[index % len(MARKERS)]
+            axes.scatter(chosen[:, 0], chosen[:, 1], s=16, color=colour(index), marker=marker, alpha=0.7, linewidths=0)
+        axes.set(title=title, xticks=[], yticks=[])
+    for axes in grid[len(panels) :]:
+        axes.set_visible(False)
+    told = ", ".join(title for title, _ in panels)
+    return _svg(figure, f"Maps of the classes {', '.join(names)} under the models {told}: each point is a picture")

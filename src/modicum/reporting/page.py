@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 from markupsafe import Markup
 
 from modicum import __version__
-from modicum.errors import ConfigError
+from modicum.errors import ConfigError, FileFormatError
 from modicum.files import write_text
+from modicum.reporting.models import ModelComparison, is_comparison, read_comparison
 from modicum.reporting.records import Source
 from modicum.reporting.sources import read_source
 from modicum.reporting.story import counted, percent
@@ -22,18 +24,27 @@ def write_report(sources: Sequence[Path | str], out: Path | str) -> Path:
 
     The page needs no other file and asks no server for anything. Raises `ConfigError` without sources,
     `FileFormatError` for a folder that is no run and no classifier or holds a damaged file, `WriteError`.
+    The folder of a comparison makes a page of its own: `ConfigError` beside other sources.
     """
     if not sources:
         raise ConfigError("sources: expected at least one folder of a run or a classifier, found none")
-    out = Path(out)
-    write_text(out, render([read_source(source) for source in sources]))
+    out, compared = Path(out), [source for source in sources if is_comparison(source)]
+    if compared and len(sources) > 1:
+        raise ConfigError(f"sources: {compared[0]} is a comparison, which has a page of its own; give it alone")
+    text = render_comparison(read_comparison(compared[0])) if compared else render([read_source(s) for s in sources])
+    write_text(out, text)
     return out
 
 
-def render(sources: Sequence[Source]) -> str:
-    """The page as text."""
-    names = distinct_names(sources)
-    views = [view(source, index, name) for index, (source, name) in enumerate(zip(sources, names, strict=True))]
+def render_comparison(comparison: ModelComparison) -> str:
+    """The page of a comparison as text; `FileFormatError` where its result file lacks something the page shows."""
+    try:
+        return _fill("models.html", {"title": " / ".join(comparison.names), "comparison": comparison})
+    except UndefinedError as error:
+        raise FileFormatError(f"compare.json: incomplete or of another version ({error}); compare anew") from error
+
+
+def _fill(template: str, values: Mapping[str, Any]) -> str:
     environment = Environment(
         loader=PackageLoader("modicum.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
@@ -41,14 +52,26 @@ def render(sources: Sequence[Source]) -> str:
     environment.filters["percent"] = percent
     environment.globals["counted"] = counted
     style, _, _ = environment.loader.get_source(environment, "style.css") if environment.loader else ("", "", None)
-    return environment.get_template("page.html").render(
-        title=" / ".join(names),
-        views=views,
-        comparison=compare(sources) if len(sources) > 1 else None,
-        style=Markup(style),  # our own file; everything else is escaped
-        svg=Markup,  # figures are matplotlib's, which escapes its texts
-        lowest=LOWEST,
-        version=__version__,
+    fixed = {
+        "style": Markup(style),  # our own file; everything else is escaped
+        "svg": Markup,  # figures are matplotlib's, which escapes its texts
+        "version": __version__,
+    }
+    return environment.get_template(template).render({**fixed, **values})
+
+
+def render(sources: Sequence[Source]) -> str:
+    """The page as text."""
+    names = distinct_names(sources)
+    views = [view(source, index, name) for index, (source, name) in enumerate(zip(sources, names, strict=True))]
+    return _fill(
+        "page.html",
+        {
+            "title": " / ".join(names),
+            "views": views,
+            "comparison": compare(sources) if len(sources) > 1 else None,
+            "lowest": LOWEST,
+        },
     )
 
 

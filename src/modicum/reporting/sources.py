@@ -38,7 +38,7 @@ def _run(path: Path) -> Source:
     files = [path / "config.json", *results]
     accuracies = [row for file in results for row in _evaluations(read_json(file), file)]
     accuracies.sort(key=lambda row: (row.ways or 0, row.shots or 0))
-    arrays = _arrays(path / "artifacts.npz", files)
+    arrays = read_arrays(path / "artifacts.npz", files)
     return Source(
         path=path,
         kind="run",
@@ -64,7 +64,7 @@ def _classifier(path: Path) -> Source:
         files.append(path / "results.json")
         rows = read_json(path / "results.json").get("rows") or [{}]
         row = _mapping(rows[0])
-    arrays = _arrays(path / "artifacts.npz", files)
+    arrays = read_arrays(path / "artifacts.npz", files)
     return Source(
         path=path,
         kind="classifier",
@@ -178,7 +178,7 @@ def _log(path: Path, files: list[Path]) -> tuple[Mapping[str, Any], ...]:
     return tuple(map(_mapping, read_log(path)))
 
 
-def _arrays(path: Path, files: list[Path]) -> dict[str, Array]:
+def read_arrays(path: Path, files: list[Path]) -> dict[str, Array]:
     """Arrays of an npz file without pickle; empty where there is none."""
     if not path.is_file():
         return {}

@@ -92,7 +92,7 @@ def _small(source: Source) -> bool:
     return pixels is not None and pixels.shape[1] <= 48
 
 
-_SHAPES = ("●", "■", "▲", "◆", "▼", "⬟")
+SHAPES = ("●", "■", "▲", "◆", "▼", "⬟")
 
 
 def _map(source: Source) -> tuple[str | None, list[tuple[str, str, str]]]:
@@ -106,7 +106,7 @@ def _map(source: Source) -> tuple[str | None, list[tuple[str, str, str]]]:
         points = lda_plane(features, labels)
     except DataError:  # other than 2 or 3 classes, or a class of one picture
         return None, []
-    legend = [(figures.colour(i), _SHAPES[i % len(_SHAPES)], name) for i, name in enumerate(names)]
+    legend = [(figures.colour(i), SHAPES[i % len(SHAPES)], name) for i, name in enumerate(names)]
     return figures.scatter(points, labels, names), legend
 
 
