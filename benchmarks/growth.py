@@ -28,13 +28,13 @@ def point(settings: dict[str, int]) -> dict[str, float]:
 
     from modicum.configs import Train
     from modicum.data.pictures import PictureSet
-    from modicum.training.episodic import _Trainer
+    from modicum.training.trainer import Trainer
 
     labels = np.repeat(np.arange(40), 40)
     pixels = np.random.default_rng(0).integers(0, 256, (len(labels), 28, 28, 1), dtype=np.uint8)
     names = tuple(str(i) for i in range(40))
     pictures = PictureSet(pixels, labels, names, tuple(map(str, range(len(labels)))), splits={"train": names}, name="noise")
-    trainer = _Trainer(Train(data="noise", out="unused", queries=15, **settings), pictures)  # type: ignore[arg-type]
+    trainer = Trainer(Train(data="noise", out="unused", queries=15, **settings), pictures)  # type: ignore[arg-type]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     times = [seconds(trainer.advance) for _ in range(7)][2:]
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before

@@ -44,7 +44,7 @@ def our_step(size: int, channels: int, precision: str) -> Step:
 
     from modicum.configs import Train
     from modicum.data.pictures import PictureSet
-    from modicum.training.episodic import _Trainer
+    from modicum.training.trainer import Trainer
 
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(20), 40)
@@ -52,7 +52,7 @@ def our_step(size: int, channels: int, precision: str) -> Step:
     names = tuple(str(i) for i in range(20))
     pictures = PictureSet(pixels, labels, names, tuple(map(str, range(len(labels)))), splits={"train": names}, name="noise")
     options: dict[str, Any] = {"ways": WAYS, "shots": SHOTS, "queries": QUERIES, "batch": TASKS, "precision": precision}
-    return _Trainer(Train(data="noise", out="unused", **options), pictures).advance
+    return Trainer(Train(data="noise", out="unused", **options), pictures).advance
 
 
 def peer_step(size: int, channels: int) -> Step | None:

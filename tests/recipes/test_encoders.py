@@ -12,7 +12,7 @@ from modicum.data.pictures import open_pictures
 from modicum.errors import ConfigError, FileFormatError
 from modicum.models import embed, load_encoder
 from modicum.recipes.encoders import ABOUT, export
-from modicum.training.episodic import train
+from modicum.training.trainer import train
 from modicum.training.evaluate import evaluate
 
 

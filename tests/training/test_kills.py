@@ -17,7 +17,7 @@ from modicum.configs import Train
 from modicum.files import read_tensors
 from modicum.runtime import philox
 from modicum.training.checkpoints import BEST, LAST
-from modicum.training.episodic import train
+from modicum.training.trainer import train
 
 
 def _run(config: Train) -> None:

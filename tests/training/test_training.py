@@ -21,7 +21,7 @@ from modicum.episodes.sampler import EpisodeSampler
 from modicum.episodes.types import Episode, LabelledSet
 from modicum.errors import ConfigError, DataError, FileFormatError, TrainingError, WriteError
 from modicum.files import read_tensors
-from modicum.training import checkpoints, episodic
+from modicum.training import checkpoints, trainer
 from modicum.training.evaluate import evaluate
 from modicum.training.logs import read_log
 from modicum.training.runs import load_learner
@@ -43,14 +43,14 @@ def weights(run: Path, which: Path = checkpoints.LAST) -> dict[str, torch.Tensor
 
 def test_a_step_equals_the_plain_loop_over_tasks(tmp_path: Path) -> None:
     """Reference: torch's own modules in train mode, one task and one call at a time, distances in a Python loop."""
-    trainer = episodic._Trainer(config(tmp_path), open_pictures("digits", size=16))
-    encoder, plain = trainer.learner.encoder, episodic._Trainer(config(tmp_path), open_pictures("digits", size=16)).learner
-    tasks, losses, buffers = trainer.sampler.step(0, 2), [], []
+    ours = trainer.Trainer(config(tmp_path), open_pictures("digits", size=16))
+    encoder, plain = ours.encoder, trainer.Trainer(config(tmp_path), open_pictures("digits", size=16)).module
+    tasks, losses, buffers = ours.objective.sampler.step(0, 2), [], []
     start = {name: value.clone() for name, value in plain.encoder.named_buffers()}
     for t in range(2):
         for name, value in plain.encoder.named_buffers():
             value.copy_(start[name])
-        pixels = torch.from_numpy(np.asarray(trainer.inner.pixels)).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy(np.asarray(ours.parts.inner.pixels)).permute(0, 3, 1, 2)
         z_s = plain.encoder.train()(pixels[tasks.support[t]])
         z_q = plain.encoder(pixels[tasks.query[t]])
         means = torch.stack([z_s[torch.from_numpy(tasks.support_y[t] == n)].mean(0) for n in range(3)])
@@ -59,10 +59,10 @@ def test_a_step_equals_the_plain_loop_over_tasks(tmp_path: Path) -> None:
         (losses[-1] / 2).backward()
         buffers.append({name: value.clone() for name, value in plain.encoder.named_buffers()})
     loss = torch.stack(losses).mean()
-    value, _ = trainer.advance()
+    value, _ = ours.advance()
     assert value == pytest.approx(float(loss.detach()), rel=1e-5)
     expected = dict(plain.named_parameters())
-    for name, parameter in trainer.learner.named_parameters():
+    for name, parameter in ours.module.named_parameters():
         assert torch.allclose(parameter.grad, expected[name].grad, atol=1e-4, rtol=1e-3), name
     for name, value_ in encoder.named_buffers():
         if "running" in name:
@@ -72,20 +72,20 @@ def test_a_step_equals_the_plain_loop_over_tasks(tmp_path: Path) -> None:
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_resumed_training_is_the_same_to_the_bit(tmp_path: Path, optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = config(tmp_path / "whole", optimizer=optimizer, augment=True, backbone="conv4-r2d2", method="r2d2", shots=2)
-    episodic.train(whole)
+    trainer.train(whole)
     cut = replace(whole, out=str(tmp_path / "cut"))
-    advance = episodic._Trainer.advance
+    advance = trainer.Trainer.advance
 
-    def killed(self: episodic._Trainer) -> tuple[float, float]:
+    def killed(self: trainer.Trainer) -> tuple[float, float]:
         if self.step == 4:
             raise RuntimeError("killed")
         return advance(self)
 
-    monkeypatch.setattr(episodic._Trainer, "advance", killed)
+    monkeypatch.setattr(trainer.Trainer, "advance", killed)
     with pytest.raises(RuntimeError, match="killed"):
-        episodic.train(cut)
+        trainer.train(cut)
     monkeypatch.undo()
-    episodic.train(replace(cut, resume=True))
+    trainer.train(replace(cut, resume=True))
     a, b = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert a.keys() == b.keys()
     assert all(torch.equal(a[name], b[name]) for name in a)
@@ -97,7 +97,7 @@ def test_ctrl_c_ends_after_the_step_under_way_and_resume_gives_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The signal comes while the optimiser has stepped and the counter has not: no half step may be saved."""
-    episodic.train(config(tmp_path / "whole"))
+    trainer.train(config(tmp_path / "whole"))
     save = torch.optim.Adam.step
 
     def interrupted(self: torch.optim.Adam, *args: object) -> object:
@@ -108,10 +108,10 @@ def test_ctrl_c_ends_after_the_step_under_way_and_resume_gives_the_same_bits(
 
     monkeypatch.setattr(torch.optim.Adam, "step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        episodic.train(config(tmp_path / "cut"))
+        trainer.train(config(tmp_path / "cut"))
     monkeypatch.undo()
     assert read_tensors(tmp_path / "cut" / checkpoints.LAST)[1]["step"] == 2
-    episodic.train(config(tmp_path / "cut", resume=True))
+    trainer.train(config(tmp_path / "cut", resume=True))
     a, b = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(a[name], b[name]) for name in a)
 
@@ -123,12 +123,12 @@ def test_resume_refuses_other_data_and_another_number_of_steps_of_a_schedule(tmp
             pixels = np.random.default_rng(10 * label + i).integers(0, 256, (16, 16), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "p" / str(label) / f"{i}.png")
     own = config(tmp_path / "run", data=str(tmp_path / "p"), channels=1, steps=1, schedule="cosine")
-    episodic.train(own)
+    trainer.train(own)
     with pytest.raises(ConfigError, match="would change the cosine schedule"):
-        episodic.train(replace(own, steps=2, resume=True))
+        trainer.train(replace(own, steps=2, resume=True))
     shutil.copy(tmp_path / "p/0/0.png", tmp_path / "p/1/new.png")
     with pytest.raises(ConfigError, match="other pictures, labels or splits"):
-        episodic.train(replace(own, resume=True))
+        trainer.train(replace(own, resume=True))
 
 
 def test_classes_of_training_are_never_tested_by_accident(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_classes_of_training_are_never_tested_by_accident(tmp_path: Path) -> Non
         for i in range(4):
             pixels = np.random.default_rng(10 * label + i).integers(0, 256, (16, 16), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "p" / f"c{label}" / f"{i}.png")
-    episodic.train(config(tmp_path / "run", data=str(tmp_path / "p"), channels=1, steps=1, ways=2))
+    trainer.train(config(tmp_path / "run", data=str(tmp_path / "p"), channels=1, steps=1, ways=2))
     ask = Evaluate(run=str(tmp_path / "run"), ways=2, shots=[1], queries=2, tasks=10)
     before = evaluate(ask)["classes"]
     shutil.copytree(tmp_path / "p/c0", tmp_path / "p/a_new_class")
@@ -167,36 +167,36 @@ def test_augmentation_keeps_one_polarity(tmp_path: Path) -> None:
 
 def test_nan_loss_stops_with_step_and_cause_and_keeps_the_checkpoint(tmp_path: Path) -> None:
     good = config(tmp_path, steps=3, optimizer="sgd", schedule="constant", learning_rate=1e-3)
-    episodic.train(good)
+    trainer.train(good)
     before = (tmp_path / checkpoints.LAST).read_bytes()
     path = tmp_path / "config.json"
     record = json.loads(path.read_text())
     path.write_text(json.dumps({**record, "config": {**record["config"], "learning_rate": 1e30}}))
     with pytest.raises(TrainingError, match=r"loss is (nan|inf) at step \d+: .* learning rate of 1e\+30 .* too high"):
-        episodic.train(replace(good, learning_rate=1e30, steps=9, resume=True))
+        trainer.train(replace(good, learning_rate=1e30, steps=9, resume=True))
     assert (tmp_path / checkpoints.LAST).read_bytes() == before
 
 
 def test_bad_tasks_are_refused_before_training(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="largest ways that works is 5"):
-        episodic.train(config(tmp_path / "a", ways=6))
+        trainer.train(config(tmp_path / "a", ways=6))
     with pytest.raises(DataError, match=r"classes with fewer pictures than shots \+ queries = 300: 0 \(178\)"):
-        episodic.train(config(tmp_path / "b", shots=100, queries=200))
+        trainer.train(config(tmp_path / "b", shots=100, queries=200))
     assert not (tmp_path / "a").exists()
     with pytest.raises(ConfigError, match="at least 16"):
-        episodic.train(config(tmp_path / "c", image_size=8))
+        trainer.train(config(tmp_path / "c", image_size=8))
 
 
 def test_a_run_is_not_overwritten_and_resumed_only_with_its_own_options(tmp_path: Path) -> None:
-    episodic.train(config(tmp_path, steps=1))
+    trainer.train(config(tmp_path, steps=1))
     with pytest.raises(ConfigError, match="already holds a run"):
-        episodic.train(config(tmp_path))
+        trainer.train(config(tmp_path))
     with pytest.raises(ConfigError, match=r"shots \(run: 1, now: 2\)"):
-        episodic.train(config(tmp_path, shots=2, resume=True))
+        trainer.train(config(tmp_path, shots=2, resume=True))
 
 
 def test_tampered_truncated_and_foreign_runs_are_refused(tmp_path: Path) -> None:
-    episodic.train(config(tmp_path, steps=1))
+    trainer.train(config(tmp_path, steps=1))
     path = tmp_path / checkpoints.BEST
     good = path.read_bytes()
     for bad, message in ((good[:-100], "truncated"), (good[:-9] + b"\x01" + good[-8:], "checksum")):
@@ -217,7 +217,7 @@ def test_tampered_truncated_and_foreign_runs_are_refused(tmp_path: Path) -> None
 
 
 def test_full_disk_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    episodic.train(config(tmp_path, steps=3))
+    trainer.train(config(tmp_path, steps=3))
     before = (tmp_path / checkpoints.LAST).read_bytes()
 
     def full(_: int) -> None:
@@ -232,12 +232,6 @@ def test_full_disk_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.
     assert not list((tmp_path / "checkpoints").glob("*.tmp"))
 
 
-def test_several_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ConfigError, match="torchrun"):
-        episodic.train(config(tmp_path))
-
-
 def test_schedules_by_hand() -> None:
     lee = [learning_rate_factor("lee", s, 60) for s in (0, 19, 20, 39, 40, 49, 50, 59)]
     assert lee == [1, 1, 0.06, 0.06, 0.012, 0.012, 0.0024, 0.0024]
@@ -249,7 +243,7 @@ def test_schedules_by_hand() -> None:
 @pytest.mark.parametrize("batch_norm", ["running", "support", "batch"])
 def test_evaluation_equals_adapting_task_by_task(tmp_path: Path, batch_norm: str) -> None:
     """Shared features and batches of tasks against adapt and forward on one task's pictures at a time."""
-    episodic.train(config(tmp_path, steps=2))
+    trainer.train(config(tmp_path, steps=2))
     options = {"run": str(tmp_path), "ways": 3, "shots": [2], "queries": 4, "tasks": 40, "batch_norm": batch_norm}
     row = evaluate(Evaluate(**options))["rows"][0]  # type: ignore[arg-type]
     learner, _, _ = load_learner(tmp_path, batch_norm=batch_norm)  # type: ignore[arg-type]
@@ -271,7 +265,7 @@ def test_evaluation_equals_adapting_task_by_task(tmp_path: Path, batch_norm: str
 
 
 def test_evaluation_replays_frozen_tasks_and_names_bad_requests(tmp_path: Path) -> None:
-    episodic.train(config(tmp_path, steps=1))
+    trainer.train(config(tmp_path, steps=1))
     ask = Evaluate(run=str(tmp_path), ways=3, shots=[1], queries=4, tasks=10, tasks_file=str(tmp_path / "t.safetensors"))
     first = evaluate(ask)["rows"][0]["per_task"]
     assert evaluate(replace(ask, seed=5))["rows"][0]["per_task"] == first
@@ -296,7 +290,7 @@ def test_logs_hold_training_and_validation_and_tensorboard_gets_the_same(tmp_pat
             shade = np.random.default_rng(10 * label + i).integers(0, 256, (20, 20, 3), dtype=np.uint8)
             Image.fromarray(shade).save(folder / f"{i}.png")
     run = tmp_path / "run"
-    result = episodic.train(config(run, data=str(tmp_path / "pictures"), tensorboard=True, validation_tasks=20, ways=2))
+    result = trainer.train(config(run, data=str(tmp_path / "pictures"), tensorboard=True, validation_tasks=20, ways=2))
     lines = read_log(run / "log.jsonl")
     validations = [line for line in lines if line["kind"] == "validation"]
     assert [line["step"] for line in validations] == [3, 6]

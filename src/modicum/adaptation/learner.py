@@ -8,6 +8,7 @@ the outer loop takes the updated buffers from `episode_logits` and stores them a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -100,8 +101,12 @@ class HeadLearner(AbstractLearner):
         _, buffers = support_buffers(self.encoder, x[keep])
         return forward_frozen(self.encoder, x, buffers), buffers
 
-    def episode_logits(self, episode: Episode, precision: torch.dtype = torch.float32) -> tuple[Tensor, Buffers]:
+    def episode_logits(
+        self, episode: Episode, precision: torch.dtype = torch.float32, seeds: Sequence[int] = ()
+    ) -> tuple[Tensor, Buffers]:
         """Training: query logits (E, Q, N) of a batch of tasks and the encoder's updated buffers, averaged over tasks.
+
+        seeds: one a task for torch's global generator (dropout), so that a task's draws do not depend on the others.
 
         A loop over tasks, because statistics are per task and a task's pictures fill the convolutions of a CPU; the
         head sees all tasks at once, in float32 whatever the encoder's precision.
@@ -110,7 +115,9 @@ class HeadLearner(AbstractLearner):
         support, query = [], []
         device = episode.support.x.device.type
         with torch.autocast(device, dtype=precision, enabled=precision != torch.float32):
-            for s, q in zip(episode.support.x, episode.query.x, strict=True):
+            for e, (s, q) in enumerate(zip(episode.support.x, episode.query.x, strict=True)):
+                if seeds:
+                    torch.manual_seed(seeds[e])
                 z_s, buffers = forward_training(self.encoder, s, before)
                 z_q, buffers = forward_training(self.encoder, q, buffers)
                 support.append(z_s)

@@ -8,6 +8,7 @@ from typing import Any
 from modicum.commands.output import percent, show_table
 from modicum.commands.progress import progress
 from modicum.configs import Evaluate
+from modicum.runtime import ranks
 
 
 def _cells(row: Mapping[str, Any]) -> list[object]:
@@ -30,6 +31,8 @@ def run(config: Evaluate) -> int:
 
     with progress("evaluating") as tick:
         record = evaluate(config, progress=tick)
+    if ranks().rank > 0:
+        return 0
     show(record)
     if config.json:
         print(f"result: {config.json}")

@@ -11,7 +11,9 @@ from modicum.registry import suggest
 BatchNorm = Literal["running", "support", "batch"]
 Precision = Literal["float32", "bfloat16"]
 Schedule = Literal["lee", "classical", "halving", "cosine", "constant"]
-Regularizer = Literal["none", "feature-clustering", "hyperplane-variation"]
+Regularizer = Literal[
+    "none", "feature-clustering", "hyperplane-variation", "feature-clustering-batch", "hyperplane-variation-printed"
+]
 Ensemble = Literal["none", "best", "periodic"]
 Scale = Literal["smoke", "cpu", "full"]
 KNOWN_SETS = ("digits", "omniglot", "cifar-fs", "fc100", "mini-imagenet")

@@ -20,7 +20,12 @@ Two estimators, which must not be compared with each other:
   C = N = 2 and class means of the two pictures: R_FC = (||x1 - x2||^2 + ||y1 - y2||^2) / ||mean x - mean y||^2. What the
   published tables print: about 4 for wide features that know nothing of the classes, 0 for classes that are points.
 
-Deviations: unequal counts n_i are not in the paper; every class then counts alike in the sum (1 / n_i in place of
+  `feature_clustering_all_pairs(features)` is the same over all class pairs of a training batch, for the loss
+  cross-entropy + coefficient * feature_clustering_all_pairs(two_of_each(features, labels)).
+
+Deviations: the published coefficients (0.02, 0.05) belong to the pairs, as the released code trains with them (on disjoint
+pairs; its functions for R_FC and R_HV bear each other's names); the paper's text reads as if the whole batch entered one
+ratio. Unequal counts n_i are not in the paper; every class then counts alike in the sum (1 / n_i in place of
 1 / N), mu stays the mean of all features. Features that are all equal give 0 / 0, which is 0 with gradient 0 here.
 """
 
@@ -60,6 +65,21 @@ def pair_clustering(pairs: Tensor) -> Tensor:
     means = x.mean(-2)
     between = (means[..., 0, :] - means[..., 1, :]).square().sum(-1)  # twice the sum of squares about their mean
     return safe_ratio(within, between)
+
+
+def feature_clustering_all_pairs(features: Tensor) -> Tensor:
+    """Mean R_FC, a scalar, over all pairs of classes of features (C, 2, D), C >= 2; differentiable.
+
+    The tables' estimator on a training batch: their coefficients belong to it. No pair x D tensor is made.
+    """
+    if features.ndim != 3 or features.shape[1] != 2 or len(features) < 2:
+        raise DataError(f"features: expected (classes, 2, D) with 2 classes or more, found {tuple(features.shape)}")
+    x = features.to(torch.promote_types(features.dtype, torch.float32))
+    within = (x[:, 0] - x[:, 1]).square().sum(-1)  # (C,), twice the sum of squares about the mean
+    means = x.mean(1)
+    between = torch.cdist(means, means, compute_mode="donot_use_mm_for_euclid_dist").square()
+    first, second = torch.triu_indices(len(x), len(x), 1, device=x.device)
+    return safe_ratio(within[first] + within[second], between[first, second]).mean()
 
 
 def feature_clustering_pairs(features: Tensor, labels: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -54,9 +54,10 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, record
 
 
-def restore_learner(learner: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Load a checkpoint's parameters and buffers into a learner of the same shape."""
-    own = {name.removeprefix("learner."): value for name, value in tensors.items() if name.startswith("learner.")}
+def restore_learner(learner: nn.Module, tensors: dict[str, Tensor], path: Path, part: str = "") -> None:
+    """Load a checkpoint's parameters and buffers into a learner of the same shape, or into a part of it ("encoder.")."""
+    prefix = f"learner.{part}"
+    own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     try:
         learner.load_state_dict(own)
     except RuntimeError as error:

@@ -17,17 +17,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from modicum.adaptation.learner import HeadLearner
-from modicum.configs import Evaluate, Train, require
+from modicum.backbones.encoder import ImageSpec
+from modicum.configs import Compare, Evaluate, Train, require
 from modicum.data.pictures import PictureSet, open_pictures
 from modicum.episodes.frozen import freeze, replay
 from modicum.episodes.sampler import EpisodeSampler, Tasks
 from modicum.errors import ConfigError
 from modicum.evaluation.intervals import mean_interval
 from modicum.files import write_bytes, write_json
-from modicum.runtime import Progress, device
-from modicum.training.runs import load_learner, own_splits
-from modicum.training.scoring import Scores, picture_features, score_tasks
+from modicum.runtime import Progress, Ranks, device
+from modicum.training.processes import first_alone, local_device, processes
+from modicum.training.runs import load_members, own_splits, test_head
+from modicum.training.scoring import Learner, Scores, picture_features, score_tasks
+from modicum.training.splitting import trained_splits
 
 LDA_PICTURES = 100
 """Pictures of each of three classes in the LDA figure (dissertation, fig. 5.2)."""
@@ -76,14 +78,14 @@ def tasks_digest(tasks: Tasks) -> str:
     return state.hexdigest()[:32]
 
 
-def _test_pictures(config: Evaluate, trained: Train, record: dict[str, Any], pictures: PictureSet) -> PictureSet:
+def asked_pictures(config: Evaluate | Compare, trained: Train, record: dict[str, Any], pictures: PictureSet) -> PictureSet:
     """The asked-for split: of the run's own pictures as it was trained, so that no training class is tested by accident."""
     recorded = own_splits(record, pictures)
     if recorded is not None and config.splits is None:
         pictures = replace(pictures, splits=recorded)
     part = pictures.split(config.split)
     if recorded is not None and config.split in ("val", "test"):
-        seen = set(part.classes) & set(recorded.get("train", ()))
+        seen = set(part.classes) & {name for split in trained_splits(trained) for name in recorded.get(split, ())}
         require(
             not seen,
             f"splits: {len(seen)} of the classes to test ({', '.join(sorted(seen)[:5])}) were trained on; "
@@ -92,8 +94,9 @@ def _test_pictures(config: Evaluate, trained: Train, record: dict[str, Any], pic
     return part
 
 
-def _row(config: Evaluate, learner: HeadLearner, shots: int, tasks: Tasks, scores: Scores, over: str) -> dict[str, Any]:
+def _row(config: Evaluate, learner: Learner, shots: int, tasks: Tasks, scores: Scores, over: str) -> dict[str, Any]:
     interval = mean_interval(scores.per_task, over)
+    solver = {} if scores.residual is None else {"solver_residual": scores.residual}
     return {
         "ways": config.ways,
         "shots": shots,
@@ -104,6 +107,7 @@ def _row(config: Evaluate, learner: HeadLearner, shots: int, tasks: Tasks, score
         "tasks_digest": tasks_digest(tasks),
         "batch_norm": learner.batch_norm,
         "transductive": learner.traits.transductive,
+        **solver,
         "per_task": scores.per_task.round(6).tolist(),
     }
 
@@ -132,7 +136,7 @@ def _sample_task(tasks: Tasks, scores: Scores, pictures: PictureSet, shown: int 
     }
 
 
-def _lda(learner: HeadLearner, pictures: PictureSet, where: torch.device) -> dict[str, NDArray[Any]]:
+def _lda(learner: Learner, pictures: PictureSet, where: torch.device) -> dict[str, NDArray[Any]]:
     sizes = np.bincount(pictures.labels, minlength=len(pictures.classes))
     chosen = np.flatnonzero(sizes)[:3]
     index = np.concatenate([np.flatnonzero(pictures.labels == c)[:LDA_PICTURES] for c in chosen])
@@ -153,44 +157,64 @@ def _write_artifacts(run: Path, parts: dict[str, NDArray[Any]]) -> None:
 def evaluate(config: Evaluate, progress: Progress | None = None) -> dict[str, Any]:
     """Rows of accuracy, one per number of shots; also written to RUN/results/ with what the report shows.
 
-    Raises `ConfigError` or `DataError` where the data set has too few classes or pictures for the tasks asked for.
+    Every process of a torchrun calls it and scores its share of the same tasks; the first one writes. Raises
+    `ConfigError` or `DataError` where the data set has too few classes or pictures for the tasks asked for.
     """
-    run = Path(config.run)
-    learner, trained, record = load_learner(run, config.head, config.batch_norm)
-    spec, where = learner.encoder.spec, device(config.device)
+    with processes(device(config.device)) as here:
+        return _evaluated(config, progress if here.rank == 0 else None, here)
+
+
+def _evaluated(config: Evaluate, progress: Progress | None, here: Ranks) -> dict[str, Any]:
+    run, where = Path(config.run), local_device(device(config.device))
+    members, trained, record = load_members(run, config.head, config.batch_norm, config.ensemble)
+    with first_alone(here):
+        pictures = _open(config, trained, record, members[0].encoder.spec, progress)
+    if len(pictures.classes) < config.ways:
+        raise ConfigError(
+            f"ways: {config.ways} asked for, but split {config.split!r} of {pictures.name} has "
+            f"{len(pictures.classes)} classes; the largest ways that works is {len(pictures.classes)}"
+        )
+    members = [member.to(where).to(memory_format=torch.channels_last) for member in members]
+    over, rows = interval_over(config.tasks, pictures, config.split), []
+    for shots in config.shots:
+        with first_alone(here):
+            tasks = _draw_tasks(config, pictures, shots)
+        scores = score_tasks(members, pictures.pixels, tasks, where, progress, here)
+        rows.append(_row(config, members[0], shots, tasks, scores, over))
+    result = {
+        "kind": "evaluate", "run": run.name, "data": pictures.name, "split": config.split, "seed": config.seed,
+        "head": config.head or test_head(trained), "backbone": trained.backbone, "steps": record["step"],
+        "ensemble": None if config.ensemble == "none" else {"rule": config.ensemble, "steps": record["steps"]},
+        "queries": config.queries, "interval_over": over, "rows": rows, "classes": list(pictures.classes),
+    }  # fmt: skip
+    if here.rank == 0:
+        parts = {"confusion": confusion(tasks, scores, len(pictures.classes)), "classes": np.array(pictures.classes)}
+        if config.pictures:
+            parts |= _sample_task(tasks, scores, pictures)
+        _write_artifacts(run, parts | _lda(members[0], pictures, where))
+        write_json(run / "results" / result_name(config, result, members[0].batch_norm), result)
+        if config.json:
+            write_json(config.json, result)
+    return {"schema": 1, **result}
+
+
+def _open(
+    config: Evaluate, trained: Train, record: dict[str, Any], spec: ImageSpec, progress: Progress | None
+) -> PictureSet:
+    """The pictures of the split to test, as the run's encoder reads them."""
     same = config.data is None or config.data == trained.data
     pictures = open_pictures(
         config.data or trained.data, root=config.root or (trained.root if same else None), size=spec.size,
         channels=spec.channels, splits=config.splits or (trained.splits if same else None), seed=trained.seed,
         progress=progress,
     )  # fmt: skip
-    pictures = _test_pictures(config, trained, record, pictures)
-    if len(pictures.classes) < config.ways:
-        raise ConfigError(
-            f"ways: {config.ways} asked for, but split {config.split!r} of {pictures.name} has "
-            f"{len(pictures.classes)} classes; the largest ways that works is {len(pictures.classes)}"
-        )
-    learner = learner.to(where).to(memory_format=torch.channels_last)
-    rows = []
-    for shots in config.shots:
-        tasks = _draw_tasks(config, pictures, shots)
-        scores = score_tasks(learner, pictures.pixels, tasks, where, progress)
-        rows.append(_row(config, learner, shots, tasks, scores, interval_over(config.tasks, pictures, config.split)))
-    result = {
-        "kind": "evaluate", "run": run.name, "data": pictures.name, "split": config.split, "seed": config.seed,
-        "head": config.head or trained.method, "backbone": trained.backbone, "steps": record["step"],
-        "queries": config.queries, "interval_over": interval_over(config.tasks, pictures, config.split),
-        "rows": rows, "classes": list(pictures.classes),
-    }  # fmt: skip
-    parts = {"confusion": confusion(tasks, scores, len(pictures.classes)), "classes": np.array(pictures.classes)}
-    if config.pictures:
-        parts |= _sample_task(tasks, scores, pictures)
-    _write_artifacts(run, parts | _lda(learner, pictures, where))
+    return asked_pictures(config, trained, record, pictures)
+
+
+def result_name(config: Evaluate, result: dict[str, Any], batch_norm: str) -> str:
+    """Name of a result's file: what was measured, so that other measurements do not overwrite it."""
     shown = "-".join(map(str, config.shots))
-    name = f"{pictures.name}-{config.split}-{config.ways}way-{shown}shot-{result['head']}-{learner.batch_norm}"
+    name = f"{result['data']}-{config.split}-{config.ways}way-{shown}shot-{result['head']}-{batch_norm}"
+    name += f"-{config.ensemble}" if config.ensemble != "none" else ""
     name += f"-seed{config.seed}" if config.seed else ""
-    name = re.sub(r"[^\w.-]+", "_", name)
-    write_json(run / "results" / f"{name}.json", result)
-    if config.json:
-        write_json(config.json, result)
-    return {"schema": 1, **result}
+    return re.sub(r"[^\w.-]+", "_", name) + ".json"

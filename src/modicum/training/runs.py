@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import platform
 from dataclasses import asdict, fields
@@ -15,13 +16,15 @@ import torch
 from modicum import __version__
 from modicum.adaptation.learner import HeadLearner
 from modicum.backbones.encoder import ImageSpec, build_encoder
-from modicum.configs import BatchNorm, Train, require
+from modicum.configs import BatchNorm, Ensemble, Train, require
 from modicum.data.pictures import PictureSet
 from modicum.episodes.interfaces import AbstractHead
 from modicum.errors import ConfigError, FileFormatError
 from modicum.files import read_json, write_json
-from modicum.registry import HEADS, resolve
+from modicum.registry import HEADS, LEARNERS, resolve
 from modicum.training.checkpoints import BEST, LAST, read_checkpoint, restore_learner
+from modicum.training.kept import kept_files
+from modicum.training.scoring import Learner
 
 RESUMABLE = {"resume", "out", "root", "steps", "threads", "device", "tensorboard", "data", "splits"}
 """Fields that may differ between a run and its resumption: they change no step (data and splits are compared by what they
@@ -63,16 +66,27 @@ def image_spec(pictures: PictureSet) -> ImageSpec:
     return ImageSpec(size, 3, tuple(mean.tolist()), tuple(std.tolist()))
 
 
-def build_head(config: Train, name: str | None = None) -> AbstractHead:
-    """The head of a method name with the options of the configuration that it has."""
-    name = name or config.method
-    head = resolve("method", HEADS, name)
-    if name in ("ridge", "r2d2"):
-        built: AbstractHead = head(penalty=config.penalty)
-    elif name == "protonet":
-        built = head(normalize=config.normalize)
-    else:
-        built = head()
+TEST_HEAD = "metaoptnet-svm"
+"""The head that classically trained encoders are validated and tested with, as in Goldblum et al. 2020, table 3."""
+
+
+def test_head(config: Train) -> str:
+    """The head a run is tested with where no other is asked for: its own, or `TEST_HEAD` after classical training."""
+    return TEST_HEAD if config.method == "classical" else config.method
+
+
+def build_head(config: Train, n_features: int, name: str | None = None) -> AbstractHead:
+    """The head of a name (default: the run's) for features (..., n_features), with what the configuration says of it."""
+    head = resolve("head", HEADS, name or test_head(config))
+    options = {
+        "penalty": config.penalty,
+        "C": config.svm_c,
+        "probe_c": config.probe_c,
+        "normalize": config.normalize,
+        "n_features": n_features,
+    }
+    accepted = inspect.signature(head).parameters
+    built: AbstractHead = head(**{key: value for key, value in options.items() if key in accepted})
     return built
 
 
@@ -81,10 +95,10 @@ def build_learner(config: Train, spec: ImageSpec) -> HeadLearner:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         encoder = build_encoder(config.backbone, spec)
-    return HeadLearner(encoder, build_head(config), config.batch_norm)
+        return HeadLearner(encoder, build_head(config, encoder.n_features), config.batch_norm)
 
 
-def environment(device: torch.device) -> dict[str, Any]:
+def environment(device: torch.device, processes: int = 1) -> dict[str, Any]:
     """What a number depends on besides the configuration."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
@@ -93,6 +107,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "device": f"{device.type} ({name})",
         "threads": torch.get_num_threads(),
+        "processes": processes,
     }
 
 
@@ -136,25 +151,47 @@ def read_run(run: Path | str) -> tuple[Train, ImageSpec, dict[str, Any]]:
 
 
 def load_learner(
-    run: Path | str, head: str | None = None, batch_norm: BatchNorm | None = None
+    run: Path | str, head: str | None = None, batch_norm: BatchNorm | None = None, checkpoint: Path | None = None
 ) -> tuple[HeadLearner, Train, dict[str, Any]]:
     """The learner of a run at its best checkpoint (the last where none was validated), its configuration and record.
 
     head: another head than the trained one, fresh, on the trained encoder. batch_norm: another mode than the run's.
+    checkpoint: a kept one instead of the best.
     """
     run = Path(run)
     config, spec, record = read_run(run)
-    path = run / BEST if (run / BEST).is_file() else run / LAST
+    path = checkpoint or (run / BEST if (run / BEST).is_file() else run / LAST)
     if not path.is_file():
         raise FileFormatError(f"{run}: has no checkpoint yet; train it first, or let it reach its first validation")
     learner = build_learner(config, spec)
-    tensors, checkpoint = read_checkpoint(path)
-    restore_learner(learner, tensors, path)
-    if head is not None and head != config.method:
-        learner = HeadLearner(learner.encoder, build_head(config, head), config.batch_norm)
+    tensors, found = read_checkpoint(path)
+    if config.method == "classical":
+        restore_learner(learner.encoder, tensors, path, "encoder.")
+    else:
+        restore_learner(learner, tensors, path)
+    if head is not None and head != test_head(config):
+        learner = HeadLearner(learner.encoder, build_head(config, learner.encoder.n_features, head), config.batch_norm)
     if batch_norm is not None and batch_norm != config.batch_norm:
         learner = HeadLearner(learner.encoder, learner.head, batch_norm)
-    return learner.eval(), config, {**record, "step": checkpoint["step"]}
+    return learner.eval(), config, {**record, "step": found["step"]}
+
+
+def load_members(
+    run: Path | str, head: str | None = None, batch_norm: BatchNorm | None = None, ensemble: Ensemble = "none"
+) -> tuple[list[Learner], Train, dict[str, Any]]:
+    """The learners whose mean output is evaluated: one, or those of an ensemble's checkpoints, in order of step.
+
+    The record's `steps` are theirs. head: also a name of `registry.LEARNERS`.
+    """
+    files = [None] if ensemble == "none" else kept_files(Path(run), ensemble)
+    adapter = resolve("head", LEARNERS, head) if head is not None and head in LEARNERS else None
+    own = None if adapter else head
+    found = [load_learner(run, own, batch_norm, file) for file in files]
+    learners: list[Learner] = [learner for learner, _, _ in found]
+    if adapter:
+        learners = [adapter(learner.encoder, batch_norm=learner.batch_norm).eval() for learner, _, _ in found]
+    _, config, record = found[-1]
+    return learners, config, {**record, "steps": [each["step"] for _, _, each in found]}
 
 
 def require_same(old: Train, new: Train) -> None:

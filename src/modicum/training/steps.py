@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from modicum.adaptation.learner import HeadLearner
 from modicum.augmentation.baseline import augment, draw, padding_of
 from modicum.backbones.encoder import Strokes, light_strokes
 from modicum.configs import Train
@@ -37,9 +36,9 @@ def episode_loss(logits: Tensor, episode: Episode) -> tuple[Tensor, Tensor]:
     return F.cross_entropy(logits, y), (logits.argmax(-1) == y).float().mean()
 
 
-def make_optimizer(learner: HeadLearner, config: Train) -> torch.optim.Optimizer:
+def make_optimizer(module: nn.Module, config: Train) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum 0.9 (Lee et al. 2019) or Adam (Snell et al. 2017)."""
-    parameters = [p for p in learner.parameters() if p.requires_grad]
+    parameters = [p for p in module.parameters() if p.requires_grad]
     if config.optimizer == "sgd":
         return torch.optim.SGD(
             parameters, config.learning_rate, momentum=0.9, nesterov=True, weight_decay=config.weight_decay

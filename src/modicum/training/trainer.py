@@ -1,0 +1,232 @@
+"""The outer loop: step, validate, checkpoint, log; stop at Ctrl-C; go on to the bit; alone or as one of several processes.
+
+Everything random in step s is a function of (seed, s), so a run killed at any moment and resumed from its last
+checkpoint computes what it would have computed. Under torchrun every process holds the whole network and a share of each
+step's batch; gradients are summed, the first process writes. Checkpoints do not say how many processes made them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from modicum.backbones.probe import probe
+from modicum.configs import Train
+from modicum.data.pictures import PictureSet, open_pictures
+from modicum.errors import ConfigError, DataError, TrainingError
+from modicum.evaluation.intervals import mean_interval
+from modicum.files import make_folder
+from modicum.models import save_encoder
+from modicum.runtime import Progress, Ranks, device
+from modicum.training.checkpoints import BEST, LAST, read_checkpoint, restore_learner, restore_optimizer, save_checkpoint
+from modicum.training.classical import ClassicalObjective
+from modicum.training.episodic import EpisodicObjective
+from modicum.training.interrupts import ctrl_c_between_steps
+from modicum.training.kept import Kept
+from modicum.training.logs import RunLog
+from modicum.training.objectives import AbstractObjective
+from modicum.training.processes import first_alone, local_device, processes, sum_buffers, sum_gradients, summed, wait
+from modicum.training.runs import data_digest, environment, read_run, require_same, require_same_data, write_run
+from modicum.training.schedules import learning_rate_factor
+from modicum.training.scoring import score_tasks
+from modicum.training.splitting import Parts, training_parts
+from modicum.training.steps import make_optimizer
+
+LOG_EVERY = 50
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """run: the folder; steps done; validation: best validation accuracy, None where nothing was validated."""
+
+    run: Path
+    steps: int
+    validation: float | None
+
+
+class Trainer:
+    """The state of one training: what is trained, optimiser, step, best validation accuracy, seconds spent."""
+
+    def __init__(self, config: Train, pictures: PictureSet, here: Ranks = Ranks()) -> None:  # noqa: B008
+        self.config, self.run, self.here = config, Path(config.out), here
+        self.device = local_device(device(config.device))
+        self.parts: Parts = training_parts(config, pictures)
+        self.digest = data_digest(pictures)
+        inner = self.parts.inner
+        self.objective: AbstractObjective = (
+            ClassicalObjective(config, inner, self.device, here)
+            if config.method == "classical"
+            else EpisodicObjective(config, inner, self.device)
+        )
+        self.module, self.encoder = self.objective.module, self.objective.encoder
+        probe(self.encoder, self.objective.example())
+        self.optimizer = make_optimizer(self.module, config)
+        self.kept = Kept(config, self.parts.validation is not None)
+        self.step, self.best, self.seconds, self.started = 0, -1.0, 0.0, time.monotonic()
+
+    def resume(self) -> None:
+        """Go on from RUN/checkpoints/last."""
+        before, _, record = read_run(self.run)
+        require_same(before, self.config)
+        require_same_data(record, self.digest, self.run)
+        if not (self.run / LAST).is_file():
+            return
+        tensors, record = read_checkpoint(self.run / LAST)
+        restore_learner(self.module, tensors, self.run / LAST)
+        restore_optimizer(self.optimizer, tensors, record)
+        self.step, self.best, self.seconds = record["step"], record["best"], record.get("seconds", 0.0)
+        self.kept.resume(record.get("kept", []))
+
+    def spent(self) -> float:
+        """Seconds of training so far, over all starts."""
+        return self.seconds + time.monotonic() - self.started
+
+    def advance(self) -> tuple[float, float]:
+        """One step; returns loss and accuracy of its whole batch. A loss that is not finite stops with `TrainingError`."""
+        config = self.config
+        factor = learning_rate_factor(config.schedule, self.step, config.steps, config.halve_every, config.warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.learning_rate * factor
+        try:
+            part = self.objective.part(self.step, self.here)
+        except DataError as error:  # features that are not finite: pictures are uint8, so only parameters can be the cause
+            summed(torch.full((2,), float("nan"), device=self.device))
+            raise TrainingError(self._diverged(float("nan"))) from error
+        value, accuracy = summed(torch.stack([part.loss.detach(), part.accuracy]).float()).tolist()
+        if not np.isfinite(value):
+            raise TrainingError(self._diverged(value))
+        self.optimizer.zero_grad(set_to_none=True)
+        part.loss.backward()  # type: ignore[no-untyped-call]
+        sum_gradients(parameter for parameter in self.module.parameters() if parameter.requires_grad)
+        self.optimizer.step()
+        buffers = sum_buffers(part.buffers, part.share)
+        for name, buffer in self.encoder.named_buffers():
+            if name in buffers:
+                buffer.copy_(buffers[name])
+        self.step += 1
+        return value, accuracy
+
+    def _diverged(self, value: float) -> str:
+        bad = [name for name, p in self.module.named_parameters() if not bool(torch.isfinite(p).all())]
+        cause = f"parameter {bad[0]!r} is not finite since an earlier step" if bad else "its logits overflowed"
+        return (
+            f"the loss is {value} at step {self.step}: {cause}; the likely cause is a learning rate of "
+            f"{self.config.learning_rate} that is too high for --optimizer {self.config.optimizer}: start again with a "
+            f"tenth of it and another --out. What {self.run} holds from before is whole"
+        )
+
+    def validate(self, log: RunLog | None) -> None:
+        """Score the validation tasks, keep the best encoder, write the last checkpoint."""
+        tasks, held_out = self.parts.validation, self.parts.held_out
+        better = tasks is None
+        if tasks is not None and held_out is not None:
+            scores = score_tasks([self.objective.learner], held_out.pixels, tasks, self.device, here=self.here)
+            interval = mean_interval(scores.per_task, "draws of validation tasks")
+            if log is not None:
+                log.write("validation", self.step, {"accuracy": interval.mean, "ci95": interval.ci95})
+            better = interval.mean > self.best
+            self.best = max(self.best, interval.mean)
+            if self.config.keep_best:
+                self.kept.after_validation(self.step, interval.mean, self._write_kept)
+        if better:
+            self._save(BEST, None)
+            if self.here.rank == 0:
+                save_encoder(self.encoder, self.run / "encoder", self._card())
+        self._save(LAST, self.optimizer)
+        if self.here.rank == 0:
+            self.kept.tidy()
+
+    def _save(self, which: Path, optimizer: torch.optim.Optimizer | None) -> None:
+        if self.here.rank == 0:
+            record = {"step": self.step, "best": self.best, "seconds": round(self.spent(), 3), "kept": self.kept.scores}
+            save_checkpoint(self.run / which, self.module, optimizer, self.config, record)
+
+    def _write_kept(self, path: Path) -> None:
+        if self.here.rank == 0:
+            make_folder(path.parent)
+            self._save(path.relative_to(self.run), None)
+
+    def _card(self) -> str:
+        validated = f"{100 * self.best:.1f} % on its validation tasks" if self.best >= 0 else "not validated"
+        config, inner = self.config, self.parts.inner
+        each = f"{config.batch_pictures} pictures" if config.method == "classical" else f"{config.batch} tasks"
+        return (
+            f"# Encoder of a modicum run\n\n{config.backbone}, trained by {config.method} on "
+            f"{inner.name}: {len(inner.classes)} classes, {len(inner.labels)} pictures, "
+            f"{self.step} steps of {each}; {validated}.\n"
+        )
+
+    def loop(self, log: RunLog | None, progress: Progress | None, stop: threading.Event) -> None:
+        """All remaining steps, with a log line every 50, and a validation and checkpoint every `validate_every`."""
+        config, recent = self.config, []
+        while self.step < config.steps:
+            recent.append(self.advance())
+            if self.step % LOG_EVERY == 0 or self.step == config.steps:
+                loss, accuracy = np.mean(recent, axis=0)
+                rate = self.optimizer.param_groups[0]["lr"]
+                seconds = round(self.spent(), 3)
+                values = {"loss": loss, "accuracy": accuracy, "learning_rate": rate, "seconds": seconds}
+                if log is not None:
+                    log.write("train", self.step, values)
+                recent = []
+            self.kept.after_step(self.step, self._write_kept)
+            if self.step % config.validate_every == 0 or self.step == config.steps:
+                self.validate(log)
+            if progress is not None:
+                progress(self.step, config.steps)
+            if float(summed(torch.tensor(float(stop.is_set()), device=self.device))) > 0:
+                self._save(LAST, self.optimizer)
+                raise KeyboardInterrupt
+
+
+def train(config: Train, progress: Progress | None = None) -> TrainResult:
+    """Train as configured and leave a run folder; Ctrl-C leaves a checkpoint that `resume` goes on from.
+
+    Every process of a torchrun calls it; the first one writes. `ConfigError` (before training), `DataError`,
+    `WriteError`; `TrainingError` for a loss that is not finite.
+    """
+    run = Path(config.out)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    with processes(device(config.device)) as here:
+        if (run / "config.json").exists() and not config.resume:
+            raise ConfigError(f"out: {run} already holds a run; give --resume to go on with it, or another --out")
+        if config.method != "classical" and config.batch < here.size:
+            raise ConfigError(f"batch: {config.batch} tasks cannot be shared by {here.size} processes; take {here.size}")
+        with first_alone(here):
+            pictures = open_pictures(
+                config.data, root=config.root, size=config.image_size, channels=config.channels, splits=config.splits,
+                seed=config.seed, progress=progress if here.rank == 0 else None,
+            )  # fmt: skip
+        with torch.random.fork_rng():
+            return _trained(Trainer(config, pictures, here), pictures, progress if here.rank == 0 else None)
+
+
+def _trained(trainer: Trainer, pictures: PictureSet, progress: Progress | None) -> TrainResult:
+    config, run, first = trainer.config, trainer.run, trainer.here.rank == 0
+    if config.resume and (run / "config.json").exists():
+        trainer.resume()
+    wait()
+    log = None
+    if first:
+        make_folder(run)
+        more = {
+            "environment": environment(trainer.device, trainer.here.size),
+            "split_rule": pictures.split_rule,
+            "note": "; ".join(note for note in (trainer.parts.note, trainer.objective.note) if note),
+        }
+        write_run(run, config, trainer.encoder.spec, pictures, more)
+        log = RunLog(run, trainer.step, config.tensorboard)
+    try:
+        with ctrl_c_between_steps() as stop:
+            trainer.loop(log, progress, stop)
+    finally:
+        if log is not None:
+            log.close()
+    wait()
+    return TrainResult(run, trainer.step, trainer.best if trainer.best >= 0 else None)

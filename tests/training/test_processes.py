@@ -1,0 +1,174 @@
+"""Two processes do what one does: same parameters to rounding, same evaluation, checkpoints that either can go on from."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from modicum.backbones.batch_norm import copy_buffers, forward_training
+from modicum.backbones.encoder import ImageSpec, build_encoder
+from modicum.backbones.synchronised import gathered, synchronise
+from modicum.configs import Evaluate, Train
+from modicum.errors import ConfigError
+from modicum.files import read_tensors
+from modicum.training.checkpoints import BEST, LAST
+from modicum.training.evaluate import evaluate
+from modicum.training.processes import processes
+from modicum.training.trainer import train
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
+
+
+def _child(work: Callable[[], None], rank: int, size: int, port: int) -> None:
+    os.environ.update(
+        RANK=str(rank), WORLD_SIZE=str(size), LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
+    )
+    torch.set_num_threads(1)
+    work()
+
+
+def in_processes(work: Callable[[], None], size: int = 2) -> None:
+    """Run `work` in forked processes with torchrun's variables."""
+    port, context = free_port(), multiprocessing.get_context("fork")
+    children = [context.Process(target=_child, args=(work, rank, size, port)) for rank in range(size)]
+    for child in children:
+        child.start()
+    multiprocessing.connection.wait([child.sentinel for child in children], 120)
+    if any(child.exitcode not in (0, None) for child in children):  # the others wait for it in vain
+        for child in children:
+            child.kill()
+    for child in children:
+        child.join(120)
+    assert [child.exitcode for child in children] == [0] * size
+
+
+METHODS = {
+    "protonet": {"batch": 3},
+    "r2d2 augmented": {"method": "r2d2", "batch": 4, "augment": True},
+    "classical": {"method": "classical", "batch_pictures": 12},
+    "feature clustering": {"method": "classical", "regularizer": "feature-clustering", "batch_pictures": 8, "augment": True},
+    "hyperplane variation": {"method": "classical", "regularizer": "hyperplane-variation", "batch_pictures": 8},
+}
+
+
+def config(out: Path, **changes: object) -> Train:
+    options = {
+        "data": "digits", "out": str(out), "backbone": "conv4-32", "ways": 3, "shots": 1, "queries": 2, "steps": 4,
+        "validate_every": 2, "image_size": 16, "tensorboard": False, "optimizer": "sgd", "learning_rate": 0.05,
+        "schedule": "constant", "threads": 1, **changes,
+    }  # fmt: skip
+    return Train(**options)  # type: ignore[arg-type]
+
+
+def assert_same(a: Path, b: Path, which: Path = LAST) -> None:
+    first, second = read_tensors(a / which)[0], read_tensors(b / which)[0]
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.allclose(value.double(), second[name].double(), rtol=1e-3, atol=2e-5), name
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_train_what_one_trains(tmp_path: Path, method: str) -> None:
+    """The loss of each step is that of the same global batch; four steps must move parameters far more than rounding."""
+    one = config(tmp_path / "one", **METHODS[method])
+    train(one)
+    in_processes(lambda: train(replace(one, out=str(tmp_path / "two"))) and None)
+    assert_same(tmp_path / "one", tmp_path / "two")
+    assert_same(tmp_path / "one", tmp_path / "two", BEST)
+    start = config(tmp_path / "start", **{**METHODS[method], "steps": 1, "learning_rate": 1e-12})
+    train(start)
+    moved, unmoved = read_tensors(tmp_path / "one" / LAST)[0], read_tensors(tmp_path / "start" / LAST)[0]
+    assert max(float((moved[name] - unmoved[name]).abs().max()) for name in unmoved if "weight" in name) > 1e-3
+    logs = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("one", "two")]
+    a, b = ([json.loads(line) for line in log] for log in logs)
+    assert [line["kind"] for line in a] == [line["kind"] for line in b]
+    assert a[-1]["loss"] == pytest.approx(b[-1]["loss"], rel=1e-4)
+
+
+def test_checkpoints_go_from_one_process_to_two_and_back(tmp_path: Path) -> None:
+    whole = config(tmp_path / "whole", batch=2, steps=6)
+    train(whole)
+    mixed = replace(whole, out=str(tmp_path / "mixed"), steps=2)
+    in_processes(lambda: train(mixed) and None)
+    train(replace(mixed, steps=4, resume=True))
+    in_processes(lambda: train(replace(mixed, steps=6, resume=True)) and None)
+    assert read_tensors(tmp_path / "mixed" / LAST)[1]["step"] == 6
+    assert_same(tmp_path / "whole", tmp_path / "mixed")
+
+
+def test_evaluation_gives_the_same_tasks_and_numbers(tmp_path: Path) -> None:
+    train(config(tmp_path / "run", batch=2))
+    ask = Evaluate(run=str(tmp_path / "run"), ways=3, shots=[1, 2], queries=4, tasks=21)
+    alone = evaluate(ask)["rows"]
+    shared = tmp_path / "shared.json"
+    in_processes(lambda: evaluate(replace(ask, json=str(shared))) and None)
+    together = json.loads(shared.read_text())["rows"]
+    assert [row["per_task"] for row in together] == [row["per_task"] for row in alone]
+    assert [row["tasks_digest"] for row in together] == [row["tasks_digest"] for row in alone]
+
+
+def test_batch_norm_over_processes_is_that_of_the_whole_batch(tmp_path: Path) -> None:
+    """Features, running statistics and gradients of a batch split in two equal those of the batch in one piece."""
+    torch.manual_seed(0)
+    encoder = build_encoder("conv4-32", ImageSpec(16, 1)).double()
+    x, target = torch.rand(6, 1, 16, 16, dtype=torch.float64), torch.randn(6, encoder.n_features, dtype=torch.float64)
+    features, buffers = forward_training(encoder, x, copy_buffers(encoder))
+    (features * target).sum().backward()
+    expected = [features.detach(), *(p.grad for p in encoder.parameters()), *(b.double() for b in buffers.values())]
+    encoder.zero_grad()
+
+    def work() -> None:
+        with processes(torch.device("cpu")) as here:
+            split = synchronise(encoder)
+            mine, own = forward_training(split, x[here.rank * 3 : here.rank * 3 + 3], copy_buffers(split))
+            every = gathered(mine)
+            ((every * target).sum() / 2).backward()
+            grads = [p.grad for p in split.parameters()]
+            for grad in grads:
+                torch.distributed.all_reduce(grad)
+            found = [every.detach(), *grads, *(b.double() for b in own.values())]
+            for a, b in zip(found, expected, strict=True):
+                assert torch.allclose(a, b, atol=1e-9), (a - b).abs().max()
+
+    in_processes(work)
+
+
+def test_fewer_tasks_than_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def work() -> None:
+        with pytest.raises(ConfigError, match="batch: 1 tasks cannot be shared by 2 processes"):
+            train(config(tmp_path / "a", batch=1))
+        with pytest.raises(ConfigError, match="batch_pictures: 9 cannot be shared evenly by 2"):
+            train(config(tmp_path / "b", method="classical", batch_pictures=9))
+
+    in_processes(work)
+
+
+def test_torchrun_starts_the_command(tmp_path: Path) -> None:
+    """The line of the documentation, on digits; only one process speaks."""
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port()),
+        "-m", "modicum", "train", "--data", "digits", "--ways", "3", "--shots", "1", "--queries", "2", "--batch", "2",
+        "--steps", "3", "--image_size", "16", "--backbone", "conv4-32", "--out", str(tmp_path / "run"), "--threads", "1",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("run: ") == 1
+    record = json.loads((tmp_path / "run/config.json").read_text())
+    assert record["environment"]["processes"] == 2
+    assert np.isfinite(json.loads((tmp_path / "run/log.jsonl").read_text().splitlines()[0])["loss"])
