@@ -12,8 +12,8 @@ from modicum.data.pictures import open_pictures
 from modicum.errors import ConfigError, FileFormatError
 from modicum.models import embed, load_encoder
 from modicum.recipes.encoders import ABOUT, export
-from modicum.training.trainer import train
 from modicum.training.evaluate import evaluate
+from modicum.training.trainer import train
 
 
 @pytest.fixture(scope="module")

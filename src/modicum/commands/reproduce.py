@@ -34,7 +34,7 @@ def run(config: Reproduce) -> int:
     from modicum.recipes.table import as_text
 
     with progress(config.name) as tick:
-        rows = reproduce(config, progress=tick, say=_say)
-    print(as_text(rows))
-    write_result(config.json, {"rows": [asdict(row) for row in rows]})
+        table = reproduce(config, progress=tick, say=_say)
+    print(as_text(table))
+    write_result(config.json, asdict(table))
     return 0

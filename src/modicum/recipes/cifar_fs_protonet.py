@@ -17,9 +17,10 @@ Deviations: cpu is another training, made for so few steps: 2,500 tasks of 20 cl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from modicum.configs import Train
+from modicum.configs import Scale, Train
 from modicum.recipes.recipe import Recipe, Row
 
 FULL = Train(
@@ -47,13 +48,15 @@ CPU = replace(
 )  # fmt: skip
 SMOKE = replace(FULL, batch=1, steps=5, validation_tasks=10, validate_every=5)
 
+MODEL: Mapping[Scale, Train] = {"smoke": SMOKE, "cpu": CPU, "full": FULL}
+
 RECIPE = Recipe(
     title="CIFAR-FS, ProtoNet conv4-64",
     source="dissertation ch. 6, after Lee et al. 2019",
-    models={"conv4-64": {"smoke": SMOKE, "cpu": CPU, "full": FULL}},
+    models={"cifar-fs-conv4-64-protonet": MODEL},
     rows=(
-        Row("5way-1shot", "conv4-64", 5, 1, paper=0.6091),
-        Row("5way-5shot", "conv4-64", 5, 5, paper=0.7973),
+        Row("5way-1shot", "cifar-fs-conv4-64-protonet", 5, 1, paper=0.6091),
+        Row("5way-5shot", "cifar-fs-conv4-64-protonet", 5, 5, paper=0.7973),
     ),
     cost={"smoke": "under a minute", "cpu": "about half an hour on one core", "full": "60,000 steps of 8 tasks, for a GPU"},
 )

@@ -16,9 +16,10 @@ Bertinetto et al. do; full takes the arrangement of Lee et al. (conv4-r2d2-lee),
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from modicum.configs import Train
+from modicum.configs import Scale, Train
 from modicum.recipes.recipe import Recipe, Row
 
 FULL = Train(
@@ -46,13 +47,15 @@ CPU = replace(
 )  # fmt: skip
 SMOKE = replace(FULL, batch=1, steps=5, validation_tasks=10, validate_every=5)
 
+MODEL: Mapping[Scale, Train] = {"smoke": SMOKE, "cpu": CPU, "full": FULL}
+
 RECIPE = Recipe(
     title="CIFAR-FS, R2-D2 conv4-r2d2",
     source="dissertation ch. 6, after Bertinetto et al. 2019",
-    models={"conv4-r2d2": {"smoke": SMOKE, "cpu": CPU, "full": FULL}},
+    models={"cifar-fs-conv4-r2d2-r2d2": MODEL},
     rows=(
-        Row("5way-1shot", "conv4-r2d2", 5, 1, paper=0.6756, paper_ci95=1.96 * 0.0035),
-        Row("5way-5shot", "conv4-r2d2", 5, 5, paper=0.8239, paper_ci95=1.96 * 0.0026),
+        Row("5way-1shot", "cifar-fs-conv4-r2d2-r2d2", 5, 1, paper=0.6756, paper_ci95=1.96 * 0.0035),
+        Row("5way-5shot", "cifar-fs-conv4-r2d2-r2d2", 5, 5, paper=0.8239, paper_ci95=1.96 * 0.0026),
     ),
     cost={
         "smoke": "under a minute",

@@ -46,8 +46,8 @@ def run(config: Demo, progress: Progress | None = None, report: Report | None = 
     A demo that was finished before with the same options is not trained again; one that was stopped goes on. Raises
     `ConfigError` where `out` holds a run with other options, `DataError` where omniglot is not found, `WriteError`.
     """
-    from modicum.training.trainer import train
     from modicum.training.evaluate import evaluate
+    from modicum.training.trainer import train
 
     chosen = options(config)
     folder = Path(chosen.out)

@@ -42,7 +42,7 @@ SMOKE = replace(FULL, steps=10)
 RECIPE = Recipe(
     title="Digits 0-4 to 5-9, ProtoNet conv4-r2d2",
     source="no published number",
-    models={"conv4-r2d2": {"smoke": SMOKE, "cpu": FULL, "full": FULL}},
-    rows=(Row("5way-1shot", "conv4-r2d2", 5, 1), Row("5way-5shot", "conv4-r2d2", 5, 5)),
+    models={"digits-conv4-r2d2-protonet": {"smoke": SMOKE, "cpu": FULL, "full": FULL}},
+    rows=(Row("5way-1shot", "digits-conv4-r2d2-protonet", 5, 1), Row("5way-5shot", "digits-conv4-r2d2-protonet", 5, 5)),
     cost={"smoke": "under 20 seconds", "cpu": "under a minute on 2 cores", "full": "as cpu"},
 )

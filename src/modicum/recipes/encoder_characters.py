@@ -2,7 +2,7 @@
 
 Paper: none of its own; trained as `omniglot_protonet` (Snell et al. 2017, arXiv 1703.05175), which says what differs.
 Command: modicum reproduce encoder_characters --scale full --root DIR, then
-`modicum.recipes.encoders.export("results/encoder_characters/runs/conv4-64-full-seed0", "characters", OUT)`; any run of
+`modicum.recipes.encoders.export("results/runs/omniglot-conv4-64-protonet-full-seed0", "characters", OUT)`; any run of
 `modicum train` with these options and a `modicum evaluate` serves as well.
 Cost: smoke under a minute; cpu about half an hour on 2 cores; full about one and a half hours on 2 cores.
 Target: the numbers in its model card; 0.2 MB in float16.

@@ -44,12 +44,12 @@ SMOKE = replace(FULL, ways=20, steps=10, validation_tasks=10, validate_every=10)
 RECIPE = Recipe(
     title="Omniglot, ProtoNet conv4-64",
     source="Snell et al. 2017, table 1",
-    models={"conv4-64": {"smoke": SMOKE, "cpu": CPU, "full": FULL}},
+    models={"omniglot-conv4-64-protonet": {"smoke": SMOKE, "cpu": CPU, "full": FULL}},
     rows=(
-        Row("5way-1shot", "conv4-64", 5, 1, paper=0.988),
-        Row("5way-5shot", "conv4-64", 5, 5, paper=0.997),
-        Row("20way-1shot", "conv4-64", 20, 1, paper=0.960),
-        Row("20way-5shot", "conv4-64", 20, 5, paper=0.989),
+        Row("5way-1shot", "omniglot-conv4-64-protonet", 5, 1, paper=0.988),
+        Row("5way-5shot", "omniglot-conv4-64-protonet", 5, 5, paper=0.997),
+        Row("20way-1shot", "omniglot-conv4-64-protonet", 20, 1, paper=0.960),
+        Row("20way-5shot", "omniglot-conv4-64-protonet", 20, 5, paper=0.989),
     ),
     cost={"smoke": "under a minute", "cpu": "about half an hour on 2 cores", "full": "about 1.5 hours on 2 cores"},
 )

@@ -1,4 +1,4 @@
-"""What a recipe is: models to train at three scales, and the rows of a table that are measured with them.
+"""What a recipe is: rows of a table, the models they are measured with, and the orders of rows that the paper claims.
 
 Nothing here or in a recipe's file imports torch, so `modicum reproduce list` answers at once.
 """
@@ -7,33 +7,96 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
-from modicum.configs import Scale, Train
+from modicum.configs import BatchNorm, Scale, Train
+
+Kind = Literal["accuracy", "r_fc", "r_hv", "cka", "epoch_seconds", "train_seconds"]
+"""What a row measures: accuracy over tasks; R_FC and 4 R_HV^2 over class pairs (`evaluation.class_separation`); linear CKA
+of two models' features; seconds of training per epoch (`models.epoch_steps`) and in all."""
 
 TASKS: Mapping[Scale, int] = {"smoke": 20, "cpu": 1_000, "full": 1_000}
 """Test tasks of a row; published tables use 600 to 1,000."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One number of a table: a model measured in one setting. paper: published accuracy in [0, 1], None for none.
+class Models:
+    """full: the published model; reduced: what stands for it at the scales smoke and cpu. None: there is none."""
 
-    paper_ci95: radius of the published 95 % interval; where a paper prints one standard error, 1.96 times that.
+    full: str | None
+    reduced: str | None
+
+    def at(self, scale: Scale) -> str | None:
+        """Name of the model at a scale."""
+        return self.full if scale == "full" else self.reduced
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number of a table: a model measured in one setting. paper: published value in the unit of `kind`, None for none.
+
+    Accuracies are fractions, times seconds. paper_ci95: radius of the published 95 % interval; where a paper prints one
+    standard error, 1.96 times that. model: a name in `Recipe.models`, the same at all scales, or `Models`. missing: why a
+    scale has no model. head, batch_norm: as in `evaluate`. other: second model of a CKA. tasks: scale -> number of tasks,
+    where they are not the recipe's.
     """
 
     name: str
-    model: str
-    ways: int
-    shots: int
+    model: str | Models
+    ways: int = 5
+    shots: int = 1
     paper: float | None = None
     paper_ci95: float | None = None
     queries: int = 15
     split: str = "test"
+    kind: Kind = "accuracy"
+    head: str | None = None
+    batch_norm: BatchNorm | None = None
+    other: str | Models | None = None
+    missing: str = ""
+    tasks: Mapping[Scale, int] | None = None
+
+    def model_at(self, scale: Scale) -> str | None:
+        """Name of the model at a scale, None where the row has none."""
+        return self.model.at(scale) if isinstance(self.model, Models) else self.model
+
+    def other_at(self, scale: Scale) -> str | None:
+        """Name of the second model at a scale, None where the row has none."""
+        return self.other.at(scale) if isinstance(self.other, Models) else self.other
+
+    def measurement(self, scale: Scale) -> tuple[object, ...]:
+        """What decides the number: rows that agree in it are one measurement under two names."""
+        setting = (self.kind, self.model_at(scale), self.other_at(scale), self.split)
+        if self.kind != "accuracy":
+            return setting
+        tasks = self.tasks[scale] if self.tasks else None
+        return (*setting, self.ways, self.shots, self.queries, self.head, self.batch_norm, tasks)
+
+
+@dataclass(frozen=True)
+class Order:
+    """A published order: the number of row `upper` lies above that of row `lower`. claim: what that says, in words."""
+
+    upper: str
+    lower: str
+    claim: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence that holds where all its orders do. parts: (recipe, order), of one or more tables."""
+
+    sentence: str
+    parts: tuple[tuple[str, Order], ...]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A table. models: name -> scale -> options of `train` (`out`, `root` and `seed` are filled in by the runner)."""
+    """A table. models: name -> scale -> options of `train` (`out`, `root` and `seed` are filled in by the runner).
+
+    A model's name stands for the same options in every recipe, for its run serves all of them. absent: rows of the
+    published table that are left out, and why.
+    """
 
     title: str
     source: str
@@ -41,3 +104,6 @@ class Recipe:
     rows: tuple[Row, ...]
     cost: Mapping[Scale, str]
     tasks: Mapping[Scale, int] = field(default_factory=lambda: TASKS)
+    orders: tuple[Order, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    absent: str = ""

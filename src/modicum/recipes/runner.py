@@ -1,25 +1,26 @@
 """Runs a recipe row by row and seed by seed, and goes on where it was stopped.
 
 RESULTS/<recipe>/<row>-<scale>/<seed>.json (and <seed>.artifacts.npz) is written when a row is finished and never made
-again; RESULTS/<recipe>/runs/<model>-<scale>-seed<seed>/ is the run folder that training resumes in.
+again; RESULTS/runs/<model>-<scale>-seed<seed>/ is the run folder that training resumes in, shared by all recipes.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import subprocess
+import re
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from modicum import __version__
-from modicum.configs import Evaluate, Reproduce, Scale, Train
+from modicum.configs import Reproduce, Scale
 from modicum.errors import ConfigError, DataError
 from modicum.files import read_json, write_bytes, write_json
+from modicum.recipes.measuring import Site, measure, portable, training_seconds
+from modicum.recipes.orders import find_claim, find_order
+from modicum.recipes.provenance import commit, versions
 from modicum.recipes.recipe import Recipe, Row
-from modicum.recipes.table import TableRow, table_row
+from modicum.recipes.table import Records, Table, table_row
 from modicum.registry import resolve
 from modicum.runtime import Progress
 
@@ -32,9 +33,18 @@ RECIPES = {
         "cifar_fs_r2d2",
         "encoder_characters",
         "encoder_pictures",
+        "table_5_1",
+        "table_5_2",
+        "table_5_3",
+        "table_5_4",
+        "table_5_5",
+        "table_5_7",
+        "table_5_8",
+        "table_6_1",
+        "table_6_5",
+        "table_6_8",
     )
 }
-VERSIONS = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pillow")
 Say = Callable[[str], None]
 
 
@@ -54,7 +64,7 @@ def listing() -> list[tuple[str, str, str, str]]:
     ]
 
 
-def reproduce(config: Reproduce, progress: Progress | None = None, say: Say | None = None) -> list[TableRow]:
+def reproduce(config: Reproduce, progress: Progress | None = None, say: Say | None = None) -> Table:
     """Run what is not yet finished of a recipe and return its table; `say` is told what is being done.
 
     Rows whose data set is not there come back as `not run` with the reason. Raises `ConfigError` for an unknown recipe or
@@ -63,127 +73,152 @@ def reproduce(config: Reproduce, progress: Progress | None = None, say: Say | No
     name, recipe = recipe_named(config.name)
     if not config.seeds:
         raise ConfigError("seeds: expected at least one seed, found none")
-    folder = Path(config.results) / name
-    reasons: dict[str, str] = {}
-    for model in recipe.models:
-        rows = [row for row in recipe.rows if row.model == model]
-        for seed in config.seeds:
-            todo = [row for row in rows if not result_file(folder, row, config.scale, seed).is_file()]
-            try:
-                _run_rows(name, recipe, todo, config, folder, seed, progress, say or (lambda text: None))
-            except DataError as error:
-                reasons[model] = str(error)
-    return collect(name, recipe, config, reasons)
-
-
-def collect(name: str, recipe: Recipe, config: Reproduce, reasons: dict[str, str]) -> list[TableRow]:
-    """The table from the result files of the asked-for seeds; reasons: model -> why it could not be run."""
-    folder = Path(config.results) / name
-    table = []
+    bench = _Bench(name, recipe, config, progress, say or (lambda text: None))
     for row in recipe.rows:
-        files = {seed: result_file(folder, row, config.scale, seed) for seed in config.seeds}
-        results = {seed: read_json(file) for seed, file in files.items() if file.is_file()}
-        table.append(table_row(name, row, config.scale, results, reasons.get(row.model, "")))
-    return table
+        for seed in config.seeds:
+            if row.model_at(config.scale) is not None and not bench.file(row, seed).is_file():
+                try:
+                    bench.run(row, seed)
+                except DataError as error:
+                    bench.reasons[row.name] = str(error)
+    return collect(name, recipe, config, bench.reasons)
+
+
+def collect(name: str, recipe: Recipe, config: Reproduce, reasons: dict[str, str]) -> Table:
+    """The table from the result files of the asked-for seeds; reasons: row -> why it could not be run.
+
+    Orders of other tables that a claim speaks of are read from their files too; nothing is run.
+    """
+    rows = []
+    for row in recipe.rows:
+        model = row.model_at(config.scale)
+        setting = "-" if model is None else _setting(recipe, model, config.scale)
+        why = reasons.get(row.name, row.missing if model is None else "")
+        rows.append(table_row(name, row, config.scale, finished(name, row, config), why, setting))
+    orders = tuple(find_order(name, order, *_of(name, order.upper, order.lower, config)) for order in recipe.orders)
+    claims = tuple(
+        find_claim(claim, [find_order(of, order, *_of(of, order.upper, order.lower, config)) for of, order in claim.parts])
+        for claim in recipe.claims
+    )
+    return Table(tuple(rows), orders, claims, recipe.absent)
+
+
+def _of(name: str, upper: str, lower: str, config: Reproduce) -> tuple[Records, Records]:
+    """The finished results of two rows of a recipe."""
+    rows = {row.name: row for row in recipe_named(name)[1].rows}
+    return finished(name, rows[upper], config), finished(name, rows[lower], config)
+
+
+def _setting(recipe: Recipe, model: str, scale: Scale) -> str:
+    options = recipe.models[model][scale]
+    return f"{options.backbone}, {options.data}"
+
+
+def finished(name: str, row: Row, config: Reproduce) -> Records:
+    """Seed -> record of the asked-for seeds that are finished."""
+    files = {seed: result_file(Path(config.results) / name, row, config.scale, seed) for seed in config.seeds}
+    return {seed: read_json(file) for seed, file in files.items() if file.is_file()}
 
 
 def result_file(folder: Path, row: Row, scale: Scale, seed: int) -> Path:
     """Where the record of one row and seed lies. The scale is part of the name, so a smoke run hides no full one."""
-    return folder / f"{row.name}-{scale}" / f"{seed}.json"
+    return folder / f"{re.sub(r'[^A-Za-z0-9.+-]+', '_', row.name)}-{scale}" / f"{seed}.json"
 
 
-def _run_rows(
-    name: str,
-    recipe: Recipe,
-    rows: Sequence[Row],
-    config: Reproduce,
-    folder: Path,
-    seed: int,
-    progress: Progress | None,
-    say: Say,
-) -> None:
-    """Train (or go on training) one model with one seed and measure the rows that are not finished."""
-    if not rows:
-        return
-    from modicum.training.episodic import train
-    from modicum.training.evaluate import evaluate
+@dataclass
+class _Bench:
+    """What one call of `reproduce` works on: trained models are remembered, and what could not be trained."""
 
-    model, scale = rows[0].model, config.scale
-    run = folder / "runs" / f"{model}-{scale}-seed{seed}"
-    options = replace(recipe.models[model][scale], out=str(run), root=config.root, seed=seed, resume=True)
-    say(f"{name}: training {model} at scale {scale}, seed {seed} ({options.steps} steps)")
-    start = time.monotonic()
-    train(options, progress)
-    training = {"train_seconds": round(time.monotonic() - start, 3)}
-    for row in rows:
-        say(f"{name}: testing {row.name}, seed {seed}")
+    name: str
+    recipe: Recipe
+    config: Reproduce
+    progress: Progress | None
+    say: Say
+    reasons: dict[str, str] = field(default_factory=dict)
+    trained: dict[Path, float | DataError] = field(default_factory=dict)
+
+    def file(self, row: Row, seed: int) -> Path:
+        return result_file(Path(self.config.results) / self.name, row, self.config.scale, seed)
+
+    def run(self, row: Row, seed: int) -> None:
+        """Measure one row with one seed, training what is not trained, or copy a row that measured the same."""
+        scale = self.config.scale
+        twins = [twin for twin in self.recipe.rows if twin.measurement(scale) == row.measurement(scale)]
+        for twin in twins:
+            if self.file(twin, seed).is_file():
+                return self._copy(twin, row, seed)
+        run = self._train(row.model_at(scale), seed)
+        other = row.other_at(scale)
+        tasks = (row.tasks or self.recipe.tasks)[scale]
+        site = Site(run, self._train(other, seed) if other else None, self.config.root, seed, tasks)
+        self.say(f"{self.name}: testing {row.name}, seed {seed}")
         start = time.monotonic()
-        test = Evaluate(
-            run=str(run), split=row.split, ways=row.ways, shots=[row.shots], queries=row.queries,
-            tasks=recipe.tasks[scale], root=config.root, seed=seed,
-        )  # fmt: skip
-        measured = evaluate(test, progress)
-        wall = {**training, "evaluate_seconds": round(time.monotonic() - start, 3)}
-        _write(name, row, scale, options, test, measured, wall, result_file(folder, row, scale, seed))
+        measured = measure(row, site, self.progress)
+        seconds = self.trained[run]
+        wall = {"train_seconds": seconds, "evaluate_seconds": round(time.monotonic() - start, 3)}
+        artifacts = run / "artifacts.npz" if row.kind == "accuracy" else None
+        return self._write(row, seed, run, {"wall": wall, **measured}, artifacts)
+
+    def _train(self, model: str | None, seed: int) -> Path:
+        """The run folder of a model, trained to the end; a `DataError` of before is raised again."""
+        assert model is not None
+        scale = self.config.scale
+        run = Path(self.config.results) / "runs" / f"{model}-{scale}-seed{seed}"
+        if run not in self.trained:
+            from modicum.training.trainer import train
+
+            options = self.recipe.models[model][scale]
+            options = replace(options, out=str(run), root=self.config.root, seed=seed, resume=True)
+            self.say(f"{self.name}: training {model} at scale {scale}, seed {seed} ({options.steps} steps)")
+            start = time.monotonic()
+            try:
+                train(options, self.progress)
+                self.trained[run] = _trained_seconds(run, time.monotonic() - start)
+            except DataError as error:
+                self.trained[run] = error
+        found = self.trained[run]
+        if isinstance(found, DataError):
+            raise found
+        return run
+
+    def _copy(self, twin: Row, row: Row, seed: int) -> None:
+        """The record of a row that measured the same thing, under this row's name and published number."""
+        source, file = self.file(twin, seed), self.file(row, seed)
+        artifacts = source.with_suffix(".artifacts.npz")
+        if artifacts.is_file():
+            write_bytes(file.with_suffix(".artifacts.npz"), artifacts.read_bytes())
+        named = {"row": row.name, "paper": row.paper, "paper_ci95": row.paper_ci95, "same_as": twin.name}
+        write_json(file, {**read_json(source), **named})
+
+    def _write(self, row: Row, seed: int, run: Path, parts: dict[str, Any], artifacts: Path | None) -> None:
+        """The record of one row and seed, artifacts first, so that a record always has its artifacts beside it."""
+        file, scale = self.file(row, seed), self.config.scale
+        model = str(row.model_at(scale))
+        if artifacts is not None and artifacts.is_file():
+            write_bytes(file.with_suffix(".artifacts.npz"), artifacts.read_bytes())
+        record = {
+            "kind": "reproduce",
+            "recipe": self.name,
+            "row": row.name,
+            "measures": row.kind,
+            "scale": scale,
+            "seed": seed,
+            "model": model,
+            "other": row.other_at(scale),
+            "paper": row.paper,
+            "paper_ci95": row.paper_ci95,
+            "train": portable(asdict(replace(self.recipe.models[model][scale], seed=seed))),
+            "environment": read_json(run / "config.json").get("environment", {}),
+            "versions": versions(),
+            "commit": commit(),
+            **parts,
+        }
+        write_json(file, record)
 
 
-def _write(
-    name: str,
-    row: Row,
-    scale: Scale,
-    options: Train,
-    test: Evaluate,
-    measured: dict[str, Any],
-    wall: dict[str, float],
-    file: Path,
-) -> None:
-    """The record of one row and seed, artifacts first, so that a record always has its artifacts beside it."""
-    run = read_json(Path(options.out) / "config.json")
-    artifacts = Path(options.out) / "artifacts.npz"
-    if artifacts.is_file():
-        write_bytes(file.with_suffix(".artifacts.npz"), artifacts.read_bytes())
-    record = {
-        "kind": "reproduce",
-        "recipe": name,
-        "row": row.name,
-        "scale": scale,
-        "seed": options.seed,
-        "paper": row.paper,
-        "paper_ci95": row.paper_ci95,
-        "train": _portable(asdict(options)),
-        "evaluate": _portable(asdict(test)),
-        "environment": run.get("environment", {}),
-        "versions": {"modicum": __version__, **{package: _version(package) for package in VERSIONS}},
-        "commit": commit(),
-        "wall": wall,
-        "interval_over": measured["interval_over"],
-        "classes": measured["classes"],
-        "steps": measured.get("steps"),
-        **measured["rows"][0],
-    }
-    write_json(file, record)
-
-
-def _portable(options: dict[str, Any]) -> dict[str, Any]:
-    """Options without the folders of this machine."""
-    return {key: value for key, value in options.items() if key not in ("root", "out", "run", "json", "tasks_file")}
-
-
-def _version(package: str) -> str | None:
+def _trained_seconds(run: Path, elapsed: float) -> float:
+    """Seconds of the whole training by the run's log, which another recipe may have made; else of this call."""
     try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def commit() -> str | None:
-    """The commit this package runs from ("-dirty" where files were changed), None where it is installed or git is absent."""
-    folder = Path(__file__).parent
-    if not (folder.parents[2] / ".git").exists():
-        return None
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
+        return round(training_seconds(run)[0], 3)
+    except DataError:
+        return round(elapsed, 3)

@@ -1,0 +1,150 @@
+"""One number of a table from finished runs: accuracy over tasks, class separation, CKA, or seconds of training."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modicum.configs import Evaluate
+from modicum.errors import DataError
+from modicum.recipes.models import epoch_steps
+from modicum.recipes.recipe import Row
+from modicum.runtime import Progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+CKA_PICTURES = 100
+"""Pictures of each class that both networks embed for a CKA."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a row is measured: the runs of its model and of the second one, where data lies, how many tasks."""
+
+    run: Path
+    other: Path | None
+    root: str | None
+    seed: int
+    tasks: int
+
+
+def measure(row: Row, site: Site, progress: Progress | None = None) -> dict[str, Any]:
+    """The parts of a row's record that were measured.
+
+    Always `value`, `ci95` and `stderr` (None for a number without draws), `interval_over`; accuracies as in `evaluate`.
+    Raises what `evaluate` raises.
+    """
+    if row.kind == "accuracy":
+        return _accuracy(row, site, progress)
+    if row.kind in ("r_fc", "r_hv"):
+        return _separation(row, site, progress)
+    if row.kind == "cka":
+        return _cka(row, site, progress)
+    return _seconds(row, site)
+
+
+def _accuracy(row: Row, site: Site, progress: Progress | None) -> dict[str, Any]:
+    from modicum.training.evaluate import evaluate
+
+    test = Evaluate(
+        run=str(site.run), split=row.split, ways=row.ways, shots=[row.shots], queries=row.queries, tasks=site.tasks,
+        head=row.head, batch_norm=row.batch_norm, root=site.root, seed=site.seed,
+    )  # fmt: skip
+    measured = evaluate(test, progress)
+    found = measured["rows"][0]
+    more = {name: measured.get(name) for name in ("interval_over", "classes", "steps", "head")}
+    return {"evaluate": portable(asdict(test)), **more, **found, "value": found["accuracy"]}
+
+
+def _embedded(run: Path, site: Site, split: str, most: int | None, progress: Progress | None) -> tuple[Tensor, np.ndarray]:
+    """Features (n, D) and labels (n,) of a split of the run's own data, at most so many pictures of each class."""
+    import numpy as np
+
+    from modicum.data.pictures import open_pictures
+    from modicum.runtime import device
+    from modicum.training.runs import load_learner, own_splits
+    from modicum.training.scoring import picture_features
+
+    learner, trained, record = load_learner(run)
+    spec, where = learner.encoder.spec, device("auto")
+    pictures = open_pictures(
+        trained.data, root=site.root or trained.root, size=spec.size, channels=spec.channels, splits=trained.splits,
+        seed=trained.seed, progress=progress,
+    )  # fmt: skip
+    splits = own_splits(record, pictures)
+    if splits is None:
+        raise DataError(f"data: {trained.data} has other classes now than when {run.name} was trained on it")
+    part = replace(pictures, splits=splits).split(split)
+    keep = np.concatenate([np.flatnonzero(part.labels == label)[:most] for label in range(len(part.classes))])
+    features = picture_features(learner.to(where).eval(), part.pixels, keep, where, progress)
+    return features.float().cpu(), part.labels[keep]
+
+
+def _separation(row: Row, site: Site, progress: Progress | None) -> dict[str, Any]:
+    from modicum.evaluation.class_separation import class_separation
+
+    found = class_separation(*_embedded(site.run, site, row.split, None, progress), seed=site.seed)
+    interval = found.clustering if row.kind == "r_fc" else found.variation_squared
+    parts: dict[str, Any] = {
+        "value": interval.mean,
+        "ci95": interval.ci95,
+        "stderr": interval.stderr,
+        "interval_over": interval.over,
+        "split": row.split,
+    }
+    if row.kind == "r_fc":
+        parts["clustering_whole"] = found.clustering_whole
+    return parts
+
+
+def _cka(row: Row, site: Site, progress: Progress | None) -> dict[str, Any]:
+    from modicum.evaluation.cka import debiased_cka, linear_cka
+
+    assert site.other is not None, f"{row.name}: a CKA needs a second model"
+    (first, _), (second, _) = (_embedded(run, site, row.split, CKA_PICTURES, progress) for run in (site.run, site.other))
+    over = f"one pair of networks on {len(first)} pictures: no interval"
+    value = linear_cka(first, second)
+    return {**_without_interval(value, over), "debiased": debiased_cka(first, second), "split": row.split}
+
+
+def _without_interval(value: float, over: str) -> dict[str, Any]:
+    return {"value": value, "ci95": None, "stderr": None, "interval_over": over}
+
+
+def _seconds(row: Row, site: Site) -> dict[str, Any]:
+    from modicum.training.runs import read_run
+
+    trained, _, record = read_run(site.run)
+    seconds, steps = training_seconds(site.run)
+    value = seconds if row.kind == "train_seconds" else seconds / steps * epoch_steps(trained)
+    machine = record.get("environment", {}).get("device", "an unknown machine")
+    over = f"one training on {machine}, validation included: no interval"
+    return {**_without_interval(value, over), "steps": steps, "steps_per_epoch": epoch_steps(trained)}
+
+
+def training_seconds(run: Path) -> tuple[float, int]:
+    """Seconds a run trained, over all its resumptions, and the steps they took; `DataError` where it logged none.
+
+    Where the clock of a log starts anew at a resumption, the parts are added up.
+    """
+    from modicum.training.logs import read_log
+
+    lines = [line for line in read_log(run / "log.jsonl") if line.get("kind") == "train" and "seconds" in line]
+    if not lines:
+        raise DataError(f"{run.name}: its log holds no training times")
+    total = before = 0.0
+    for line in lines:
+        now = float(line["seconds"])
+        total += now - before if now >= before else now
+        before = now
+    return total, int(lines[-1]["step"])
+
+
+def portable(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options without the folders of this machine."""
+    return {key: value for key, value in options.items() if not re.fullmatch("root|out|run|json|tasks_file", key)}
