@@ -1,10 +1,17 @@
 """R_FC against cases worked by hand, where each misreading of the equation gives another number."""
 
+from itertools import combinations
+
 import pytest
 import torch
 
 from modicum.errors import DataError
-from modicum.losses.feature_clustering import feature_clustering, feature_clustering_pairs, pair_clustering
+from modicum.losses.feature_clustering import (
+    feature_clustering,
+    feature_clustering_all_pairs,
+    feature_clustering_pairs,
+    pair_clustering,
+)
 
 
 def test_three_classes_of_two_pictures_by_hand() -> None:
@@ -47,6 +54,20 @@ def test_pairs_estimator_is_the_mean_over_pairs_of_a_plain_loop() -> None:
         within = sum(((f - m) ** 2).sum() for f, m in ((x1, mx), (x2, mx), (y1, my), (y2, my)))
         values.append(float(within / (((mx - mu) ** 2).sum() + ((my - mu) ** 2).sum())))
     assert pair_clustering(pairs).tolist() == pytest.approx(values)
+
+
+def test_all_pairs_of_a_batch_are_the_mean_of_single_pairs() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(5, 2, 3, dtype=torch.float64, requires_grad=True)
+    single = [feature_clustering(x[[a, b]].reshape(4, 3), torch.tensor([0, 0, 1, 1])) for a, b in combinations(range(5), 2)]
+    assert feature_clustering_all_pairs(x).item() == pytest.approx(torch.stack(single).mean().item())
+    assert torch.autograd.gradcheck(feature_clustering_all_pairs, (x,))
+    same = torch.full((3, 2, 4), 0.1, requires_grad=True)
+    value = feature_clustering_all_pairs(same)
+    assert value.item() == 0
+    assert torch.autograd.grad(value, same)[0].abs().max() == 0
+    with pytest.raises(DataError, match="expected \\(classes, 2, D\\)"):
+        feature_clustering_all_pairs(torch.zeros(4, 3))
 
 
 def test_features_that_know_nothing_give_4_by_pairs_and_grow_with_classes_as_a_whole() -> None:
