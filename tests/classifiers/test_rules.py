@@ -5,9 +5,12 @@ import pytest
 import torch
 
 from modicum.adaptation.cosine import CosineHead
+from modicum.adaptation.metaoptnet import MetaOptNetRRHead, MetaOptNetSVMHead
+from modicum.adaptation.probes import LinearProbeHead, SVMProbeHead
 from modicum.adaptation.protonet import ProtoNetHead
 from modicum.adaptation.ridge import RidgeHead
 from modicum.adaptation.solvers.ridge import ridge_weights
+from modicum.classifiers.margins import MARGINS
 from modicum.classifiers.rules import (
     RidgePath,
     Settings,
@@ -18,6 +21,7 @@ from modicum.classifiers.rules import (
     unit_rows,
 )
 from modicum.episodes.types import LabelledSet
+from modicum.errors import ConfigError
 
 
 def _support(n: int = 30, dims: int = 12, classes: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -33,6 +37,10 @@ def _support(n: int = 30, dims: int = 12, classes: int = 4) -> tuple[np.ndarray,
         (Settings("protonet", "none", scale=1.0), ProtoNetHead()),
         (Settings("cosine", "none", scale=10.0), CosineHead()),
         (Settings("ridge", "none", penalty=5.0, relative=False, scale=10.0), RidgeHead(penalty=5.0)),
+        (Settings("metaoptnet-rr", "none", penalty=5.0, relative=False, scale=6.0), MetaOptNetRRHead(5.0, scale=3.0)),
+        (Settings("metaoptnet-svm", "none", c=0.1, relative=False, scale=3.0), MetaOptNetSVMHead(0.1, scale=3.0)),
+        (Settings("linear", "none", c=0.5, relative=False, scale=2.0), LinearProbeHead(0.5, scale=2.0)),
+        (Settings("svm", "none", c=0.5, relative=False, scale=2.0), SVMProbeHead(0.5, scale=2.0)),
     ],
 )
 @pytest.mark.parametrize("dims", [12, 50])  # more pictures than features, and fewer
@@ -81,6 +89,25 @@ def test_a_relative_penalty_does_not_see_the_scale_of_features() -> None:
     assert large == pytest.approx(fit_rule(features, labels, 4, settings).logits(query), abs=1e-5)
 
 
+@pytest.mark.parametrize("head", MARGINS)
+def test_a_relative_c_does_not_see_the_scale_of_features(head: str) -> None:
+    features, labels, query = _support()
+    settings = Settings(head, "none", c=3.0)
+    large = fit_rule(features * 64, labels, 4, settings).logits(query * 64)
+    found = fit_rule(features, labels, 4, settings).logits(query)
+    assert large == pytest.approx(found, abs=1e-4)
+    absolute = Settings(head, "none", c=3.0, relative=False)
+    assert np.abs(fit_rule(features * 64, labels, 4, absolute).logits(query * 64) - found).max() > 0.5
+
+
+def test_settings_that_make_no_sense_are_refused() -> None:
+    for c in (0.0, -1.0, float("nan")):
+        with pytest.raises(ConfigError, match="C: expected more than 0 for the head linear, found"):
+            Settings("linear", c=c)
+    with pytest.raises(ConfigError, match="penalty: expected more than 0 for the head r2d2, found 0"):
+        Settings("r2d2")
+
+
 def test_a_relative_penalty_by_hand() -> None:
     """Two pictures (2, 0), (0, 1): eigenvalues 4 and 1, mean 2.5; rho = 2 is lambda 5, so W = diag(2 / 9, 1 / 6)."""
     rule = fit_rule(np.array([[2, 0], [0, 1]], np.float32), np.array([0, 1]), 2, Settings("ridge", "none", penalty=2.0))
@@ -97,12 +124,12 @@ def test_preparations() -> None:
 
 
 @pytest.mark.parametrize("phi", ["none", "l2", "centre-l2"])
-@pytest.mark.parametrize("head", ["protonet", "cosine", "ridge"])
+@pytest.mark.parametrize("head", ["protonet", "cosine", "ridge", "linear", "svm", "metaoptnet-svm"])
 def test_a_row_does_not_depend_on_its_batch(head: str, phi: str) -> None:
     """To the bit, alone, in a batch, and in another place; a matrix product would differ in the last bits."""
     features, labels, _ = _support(dims=131)
     query = np.random.default_rng(3).normal(size=(67, 131)).astype(np.float32)
-    rule = fit_rule(features, labels, 4, Settings(head, phi, penalty=0.1))
+    rule = fit_rule(features, labels, 4, Settings(head, phi, penalty=0.1, c=1.0))
     together = rule.logits(query)
     assert all((rule.logits(query[i : i + 1])[0] == together[i]).all() for i in range(67))
     assert (rule.logits(query[::-1])[::-1] == together).all()
@@ -110,7 +137,7 @@ def test_a_row_does_not_depend_on_its_batch(head: str, phi: str) -> None:
 
 def test_classes_without_support_get_nothing() -> None:
     features, _, query = _support()
-    for head in ("protonet", "cosine", "ridge"):
-        logits = fit_rule(features, np.arange(30) % 2 * 2, 4, Settings(head, penalty=1.0)).logits(query)
+    for head in ("protonet", "cosine", "ridge", "linear", "svm", "metaoptnet-svm"):
+        logits = fit_rule(features, np.arange(30) % 2 * 2, 4, Settings(head, penalty=1.0, c=1.0)).logits(query)
         assert np.isneginf(logits[:, [1, 3]]).all()
         assert np.isfinite(logits[:, [0, 2]]).all()

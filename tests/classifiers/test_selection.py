@@ -32,7 +32,7 @@ def test_outputs_in_a_search_are_those_of_the_fitted_rule() -> None:
         rule = fit_rule(data.features, data.labels, 3, ALL.candidates[index])
         expected = rule.logits(other.features)
         if ALL.candidates[index].head in MARGINS:  # solved less exactly in a search
-            assert logits == pytest.approx(expected, abs=0.02 * np.abs(expected).max())
+            assert logits == pytest.approx(expected, abs=0.05 * np.abs(expected).max())
         elif rule.unit is False and ALL.candidates[index].head == "protonet":
             assert np.diff(logits) == pytest.approx(np.diff(expected), abs=1e-4)
         else:
@@ -120,5 +120,3 @@ def test_a_class_with_one_picture_competes_in_every_fold() -> None:
     assert found.measured.tolist() == [True, True, False]
     assert 80 not in found.rows
     assert (found.probabilities[:40].argmax(1) == 2).any()
-
-

@@ -37,8 +37,8 @@ BUDGET = 5e12
 """Floating-point operations the search may take before it is narrowed; about 80 seconds of one CPU core."""
 MARGIN_BUDGET = 1.2e12
 """As BUDGET, for what heads that minimise a loss may take of a search for the best head; about 20 seconds."""
-_PASSES = {"linear": 40, "svm": 40, "metaoptnet-svm": 100}  # over the rows, to SEARCH, about
-_THIN = 5  # a product with N columns runs at a fraction of the speed of a square one
+_PASSES = {"linear": 30, "svm": 60, "metaoptnet-svm": 100}  # over the rows in a search, about
+_THIN = 3  # a product with N columns runs at a fraction of the speed of a square one
 
 
 @dataclass(frozen=True)

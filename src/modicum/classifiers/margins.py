@@ -22,40 +22,51 @@ machine.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from modicum.evaluation.accuracy import Floats, Ints
 
+Reals = npt.NDArray[Any]  # float32 in a search, else float64
 MARGINS = ("linear", "svm", "metaoptnet-svm")
 _KAPPA = {"linear": 0.5, "svm": 2.0}
-SEARCH, FINAL = 3e-3, 1e-6
-"""Largest component of the gradient that ends a search's fits and a rule's, relative to that at W = 0."""
+EXACT = 1e-6
+SEARCH = {"linear": 3e-3, "svm": 3e-4, "metaoptnet-svm": 1e-2}
+"""Largest component of the gradient that ends a fit, relative to that at W = 0 (LIBLINEAR: in units of the loss): of a rule
+that is kept, and of those that only compete. Weights are then right to about 1e-5, and to a few percent, which is far less
+than what folds differ by. A search multiplies in float32, which halves its time and adds nothing at this size."""
 
 
-def _cross_entropy(outputs: Floats, here: Floats, weights: Floats) -> tuple[float, Floats]:
+def _cross_entropy(outputs: Reals, here: Reals, weights: Reals) -> tuple[float, Reals]:
     """Loss and its derivative (n, N) at outputs (n, N), for labels `here` (n, N) one-hot."""
     o = outputs - outputs.max(1, keepdims=True)
     e = np.exp(o)
     total = e.sum(1, keepdims=True)
-    loss = float((weights * (np.log(total) - (o * here).sum(1, keepdims=True))).sum())
+    loss = float((weights * (np.log(total) - (o * here).sum(1, keepdims=True))).sum(dtype=np.float64))
     return loss, (e / total - here) * weights
 
 
-def _squared_hinge(outputs: Floats, here: Floats, weights: Floats) -> tuple[float, Floats]:
+def _squared_hinge(outputs: Reals, here: Reals, weights: Reals) -> tuple[float, Reals]:
     """As `_cross_entropy`."""
     signs = 2 * here - 1
     slack = np.maximum(0, 1 - signs * outputs)
-    return float((weights * slack * slack).sum()), -2 * weights * signs * slack
+    return float((weights * slack * slack).sum(dtype=np.float64)), -2 * weights * signs * slack
 
 
 class MarginPath:
     """Solutions for every C from one decomposition of the rows x (n, D) float64, labels (n,), row weights (n,) or None.
 
-    Classes without rows get weights of 0, and so does everything where only one class has rows.
+    Classes without rows get weights of 0, and so does everything where only one class has rows. relative: divide the rows
+    by their root mean squared length first.
     """
 
-    def __init__(self, x: Floats, labels: Ints, n_classes: int, weights: Floats | None = None) -> None:
-        self._x, self._n_classes = x, n_classes
+    def __init__(
+        self, x: Floats, labels: Ints, n_classes: int, weights: Floats | None = None, *, relative: bool = False
+    ) -> None:
+        self._unit = float(np.sqrt((x * x).sum(1).mean())) or 1.0 if relative else 1.0
+        self._x, self._n_classes = x / self._unit, n_classes
         self._classes, self._labels = np.unique(labels, return_inverse=True)
         self._weights = np.ones(len(x)) if weights is None else weights
         self._here = np.eye(len(self._classes))[self._labels]
@@ -75,35 +86,39 @@ class MarginPath:
             self._axes[constants] = axes, values, x @ axes
         return self._axes[constants]
 
-    def solve(self, head: str, c: float, tolerance: float) -> tuple[Floats, Floats]:
-        """W (D, N) and b (N,) of a head for C > 0 to a tolerance, `SEARCH` or `FINAL`."""
+    def solve(self, head: str, c: float, *, exact: bool) -> tuple[Floats, Floats]:
+        """W (D, N) and b (N,) of a head for C > 0, to a tolerance of `EXACT` or of `SEARCH`."""
         weight, bias = np.zeros((self._x.shape[1], self._n_classes)), np.zeros(self._n_classes)
         if len(self._classes) < 2:
             return weight, bias
         if head == "metaoptnet-svm":
-            weight[:, self._classes] = self._crammer_singer(c, tolerance)
+            weight[:, self._classes] = self._crammer_singer(c, EXACT if exact else SEARCH[head])
         else:
-            found = self._smooth(head, c, tolerance)
+            found = self._smooth(head, c, exact)
             weight[:, self._classes], bias[self._classes] = found[:-1], found[-1]
-        return weight, bias
+        return weight / self._unit, bias
 
-    def _smooth(self, head: str, c: float, tolerance: float) -> Floats:
+    def _smooth(self, head: str, c: float, exact: bool) -> Floats:
         """W and b stacked (D + 1, N)."""
         from scipy.optimize import minimize
 
         axes, values, rows = self._principal(1)
         scale = 1 / np.sqrt(1 + c * _KAPPA[head] * values)
-        rows, ridge, s = rows * scale, (scale * scale)[:, None], self._weights[:, None]
+        kind = np.float64 if exact else np.float32
+        matrix: Reals = (rows * scale).astype(kind)
+        here: Reals = self._here.astype(kind)
+        s: Reals = self._weights[:, None].astype(kind)
+        ridge = (scale * scale)[:, None]
         shape = (len(scale), len(self._classes))
         loss = _cross_entropy if head == "linear" else _squared_hinge
 
         def objective(u: Floats) -> tuple[float, Floats]:
             v = u.reshape(shape)
-            value, slope = loss(rows @ v, self._here, s)
-            return c * value + 0.5 * float((ridge * v * v).sum()), (c * (rows.T @ slope) + ridge * v).ravel()
+            value, slope = loss(matrix @ v.astype(kind), here, s)
+            return c * value + 0.5 * float((ridge * v * v).sum()), (c * (matrix.T @ slope) + ridge * v).ravel()
 
         start = np.zeros(shape[0] * shape[1])
-        goal = tolerance * float(np.abs(objective(start)[1]).max())
+        goal = (EXACT if exact else SEARCH[head]) * float(np.abs(objective(start)[1]).max())
         options = {"maxcor": 20, "gtol": goal, "ftol": 0.0, "maxiter": 2_000, "maxfun": 4_000, "maxls": 40}
         found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
         weights: Floats = axes @ (scale[:, None] * found.x.reshape(shape))

@@ -16,8 +16,8 @@ hold these rules against the heads of `adaptation`.
 
 Why not those heads themselves: choosing a penalty needs one eigendecomposition for all penalties, and the rule that is
 kept has to give a picture the same bits in any batch. A relative penalty rho is lambda = rho trace(S X X^T) / min(n, D),
-in units of the mean eigenvalue, so one grid serves every encoder and every number of pictures. A relative C is divided by
-the mean of ||x||^2, for the same reason; lengths of 1 leave it as it is.
+in units of the mean eigenvalue, so one grid serves every encoder and every number of pictures. A relative C is that of
+features divided by their root mean squared length, for the same reason; lengths of 1 leave it as it is.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from modicum.classifiers.learned import LearnedLength
-from modicum.classifiers.margins import FINAL, MARGINS, MarginPath
+from modicum.classifiers.margins import MARGINS, MarginPath
 from modicum.errors import ConfigError
 from modicum.evaluation.accuracy import Floats, Ints
 from modicum.similarity import dot_similarities
@@ -68,7 +68,7 @@ class Settings:
         if self.head in RIDGES:
             parts.append(f"penalty {self.penalty:g}{' x mean eigenvalue' if self.relative else ''}")
         if self.head in MARGINS:
-            parts.append(f"C {self.c:g}{' / mean squared length' if self.relative and self.phi == 'none' else ''}")
+            parts.append(f"C {self.c:g}{' for mean length 1' if self.relative and self.phi == 'none' else ''}")
         if self.balanced:
             parts.append("classes weighted alike")
         return ", ".join(parts)
@@ -182,11 +182,6 @@ def row_weights(labels: Ints, n_classes: int, balanced: bool) -> Floats | None:
     return weights
 
 
-def absolute_c(x: Floats, settings: Settings) -> float:
-    """C of settings for prepared features x (n, D); features that are all zero count as of length 1."""
-    return settings.c / (float((x * x).sum(1).mean()) or 1.0) if settings.relative else settings.c
-
-
 def _fitted(x: Floats, labels: Ints, n_classes: int, settings: Settings) -> tuple[Floats, Floats]:
     """W (N, D) and b (N,) on prepared features x (n, D)."""
     bias = np.zeros(n_classes)
@@ -199,10 +194,11 @@ def _fitted(x: Floats, labels: Ints, n_classes: int, settings: Settings) -> tupl
         return np.divide(means, norm, out=np.zeros_like(means), where=norm > 0), bias
     weights = row_weights(labels, n_classes, settings.balanced)
     if settings.head in MARGINS:
-        weight, bias = MarginPath(x, labels, n_classes, weights).solve(settings.head, absolute_c(x, settings), FINAL)
+        path = MarginPath(x, labels, n_classes, weights, relative=settings.relative)
+        weight, bias = path.solve(settings.head, settings.c, exact=True)
         return weight.T, bias
-    path = RidgePath(x, one_hot(labels, n_classes), weights)
-    return path.weight(path.penalty(settings)).T, bias
+    ridge = RidgePath(x, one_hot(labels, n_classes), weights)
+    return ridge.weight(ridge.penalty(settings)).T, bias
 
 
 def fit_rule(

@@ -21,13 +21,12 @@ import numpy as np
 from modicum.classifiers.candidates import Search
 from modicum.classifiers.folds import assign_folds, measurable, possible_folds
 from modicum.classifiers.learned import LearnedLength
-from modicum.classifiers.margins import MARGINS, SEARCH, MarginPath
+from modicum.classifiers.margins import MARGINS, MarginPath
 from modicum.classifiers.rules import (
     RIDGES,
     RidgePath,
     Rows,
     Settings,
-    absolute_c,
     class_means,
     fit_rule,
     one_hot,
@@ -92,11 +91,12 @@ def _prepared_outputs(
         if some := [(i, s) for i, s in mine if s.head in RIDGES]:
             path = RidgePath(x, one_hot(train.labels, train.n_classes), weights)
             yield from zip((i for i, _ in some), path.outputs(z, [path.penalty(s) for _, s in some]), strict=True)
-        margins = MarginPath(x, train.labels, train.n_classes, weights)
-        for i, s in mine:
-            if s.head in MARGINS:
-                weight, bias = margins.solve(s.head, absolute_c(x, s), SEARCH)
-                yield i, z @ weight + bias
+        for relative in dict.fromkeys(s.relative for _, s in mine if s.head in MARGINS):
+            margins = MarginPath(x, train.labels, train.n_classes, weights, relative=relative)
+            for i, s in mine:
+                if s.head in MARGINS and s.relative == relative:
+                    weight, bias = margins.solve(s.head, s.c, exact=False)
+                    yield i, z @ weight + bias
 
 
 @dataclass(frozen=True, eq=False)
