@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from modicum.adaptation.mct import MCTHead
 from modicum.backbones.encoder import Encoder, ImageSpec, build_encoder
 from modicum.classifiers.support import Support, support_of
 
@@ -32,6 +33,23 @@ def make_support(
 def support() -> Maker:
     """`make_support`."""
     return make_support
+
+
+def trained_looking(n_features: int) -> MCTHead:
+    """An MCT head whose lengths differ from picture to picture, as after training."""
+    torch.manual_seed(0)
+    head = MCTHead(n_features)
+    with torch.no_grad():
+        head.metric.out_weight.normal_()
+        head.metric.hidden_bias.normal_()
+        head.metric.log_spread.fill_(0.7)
+    return head
+
+
+@pytest.fixture(scope="session")
+def mct() -> Callable[[int], MCTHead]:
+    """`trained_looking`."""
+    return trained_looking
 
 
 @pytest.fixture(scope="session")

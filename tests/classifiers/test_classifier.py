@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from modicum.classifiers.classifier import Classifier, EncoderReference, Request, build_classifier
+from modicum.classifiers.learned import learned_length
 from modicum.classifiers.results import result_row
 from modicum.classifiers.rules import Settings
 from modicum.classifiers.storage import _packed
@@ -59,6 +60,43 @@ def test_forget_equals_never_had(support) -> None:
         more.forgetting(class_name="c3").forgetting([id_ for id_ in second.ids if id_ in more.support.ids][:3]), plain
     )
     assert _same(_built(support([8, 6, 4])).forgetting(class_name="c1"), _built(first.without(class_name="c1")))
+
+
+@pytest.mark.parametrize("head", ["linear", "svm", "metaoptnet-svm", "metaoptnet-rr"])
+def test_extend_and_forget_with_every_head(support, head: str) -> None:
+    """To the bit, in whatever order pictures came: solvers that stop at a tolerance see rows in order of id."""
+    request = Request(head, 2)
+    first, second = support([7, 6, 4]), support([3, 0, 0, 4], seed=1, start=100)
+    plain, both = _built(first, request), _built(first.joined(second), request)
+    assert _same(plain.extended(_shuffled(second, 1)), both)
+    assert _same(both.forgetting(second.ids), plain)
+    assert {s.head for s in both.estimate.chosen} == {head} == set(both.tried)
+
+
+@pytest.mark.parametrize("head", ["linear", "svm", "metaoptnet-svm", "mct"])
+def test_no_head_sees_the_batch(support, mct, head: str) -> None:
+    learned = learned_length(mct(130).metric) if head == "mct" else None
+    classifier = _built(support([9, 7, 5], dims=130), Request(head, 2, learned=learned))
+    query = support([20, 20, 20], dims=130, seed=5).features
+    together = classifier.predict(query, reject=0.1)
+    assert together == [classifier.predict(query[i : i + 1], reject=0.1)[0] for i in range(60)]
+
+
+def test_the_lengths_of_mct_are_the_runs_and_stay(support, mct) -> None:
+    """They are no part of the support: extend and forget keep them, and give the bits of a fit."""
+    request = Request("mct", 2, learned=learned_length(mct(6).metric))
+    first, second = support([7, 6, 4]), support([3, 0, 0, 4], seed=1, start=100)
+    plain, both = _built(first, request), _built(first.joined(second), request)
+    assert _same(plain.extended(second), both)
+    assert _same(both.forgetting(second.ids), plain)
+    lengths = np.sqrt((both.prepared.astype(np.float64) ** 2).sum(1))
+    assert np.ptp(lengths) > 0.05
+    means = np.stack([both.support.features[both.labels == k].mean(0) for k in range(4)])
+    phi = both.request.learned
+    assert phi is not None
+    expected = -((phi(second.features)[:, None] - phi(means)[None]) ** 2).sum(2)
+    found = both.rule.logits(second.features)
+    assert np.diff(found) == pytest.approx(np.diff(expected), abs=1e-4)
 
 
 def test_forgetting_reaches_every_number(support) -> None:
@@ -125,6 +163,7 @@ def test_the_estimate_is_that_of_new_pictures(support) -> None:
     lower, upper = row["interval"]
     assert lower < np.mean(guess == np.array(new.labels)) < upper
     assert row["balanced_accuracy"] + row["ci95"] >= upper
+    assert row["tried"] == ["protonet", "cosine", "ridge", "linear", "svm", "metaoptnet-svm"]
 
 
 @pytest.mark.parametrize(("counts", "calibrated"), [([2, 2], False), ([1, 5, 5], False), ([1, 1], False), ([12, 12], True)])
@@ -151,6 +190,12 @@ def test_wrong_use_is_refused_with_a_hint(support) -> None:
     classifier = _built(support([3, 3]), Request("protonet"))
     with pytest.raises(ConfigError, match=r"head: unknown 'protonett' \(did you mean 'protonet'\?\)"):
         Request("protonett")
+    with pytest.raises(ConfigError, match="head: mct has learned lengths, which only a run trained with it holds"):
+        Request("mct")
+    with pytest.raises(ConfigError, match=r"head: mct-transductive makes no classifier: .* take mct"):
+        Request("mct-transductive")
+    with pytest.raises(ConfigError, match=r"head: fine-tune makes no classifier: .*evaluate RUN --head fine-tune"):
+        Request("fine-tune")
     with pytest.raises(ConfigError, match="folds: expected at least 2"):
         Request(folds=1)
     with pytest.raises(DataError, match=r"expected \(q, 6\)"):

@@ -4,12 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from modicum.adaptation.cosine import CosineHead
-from modicum.adaptation.protonet import ProtoNetHead
-from modicum.adaptation.r2d2 import R2D2Head
-from modicum.adaptation.ridge import RidgeHead
 from modicum.backbones.encoder import Encoder, ImageSpec, build_encoder
 from modicum.classifiers.classifier import Request
 from modicum.classifiers.fitting import (
@@ -19,11 +14,8 @@ from modicum.classifiers.fitting import (
     is_line_drawing,
 )
 from modicum.classifiers.predicting import picture_files, predict_files
-from modicum.classifiers.rules import fit_rule
-from modicum.classifiers.runs import trained_settings
 from modicum.classifiers.storage import _packed
 from modicum.data.pictures import open_pictures
-from modicum.episodes.types import LabelledSet
 from modicum.errors import DataError
 
 
@@ -87,28 +79,6 @@ def test_folders_are_read_in_order(digits: Path) -> None:
     assert files == sorted(files)
     assert len(files) == 8
     assert problems == []
-
-
-@pytest.mark.parametrize(
-    "head",
-    [
-        ProtoNetHead(scale=0.3),
-        ProtoNetHead(scale=2.0, normalize=True),
-        CosineHead(scale=4.0),
-        RidgeHead(penalty=3.0),
-        R2D2Head(penalty=2.0, scale=3.0, bias=0.7),
-    ],
-)
-def test_a_trained_head_gives_the_probabilities_it_gave_in_training(head: torch.nn.Module) -> None:
-    rng = np.random.default_rng(0)
-    features, query = (rng.normal(size=(n, 10)).astype(np.float32) for n in (20, 6))
-    labels = np.arange(20) % 4
-    with torch.no_grad():
-        adapted = head.fit(LabelledSet(torch.from_numpy(features), torch.from_numpy(labels)), 4)
-        expected = adapted(torch.from_numpy(query)).softmax(-1).numpy()
-    logits = fit_rule(features, labels, 4, trained_settings(head, 10)).logits(query)
-    found = np.exp(logits - logits.max(1, keepdims=True))
-    assert found / found.sum(1, keepdims=True) == pytest.approx(expected, abs=1e-5)
 
 
 def _drawing(dark_on_light: bool, seed: int = 0) -> np.ndarray:

@@ -14,6 +14,7 @@ import pytest
 from modicum.backbones.encoder import Encoder
 from modicum.classifiers.classifier import Classifier, EncoderReference, Request, build_classifier
 from modicum.classifiers.fitting import reference
+from modicum.classifiers.learned import learned_length
 from modicum.classifiers.storage import (
     WHOLE,
     _packed,
@@ -47,6 +48,19 @@ def test_round_trip_is_exact_and_saving_is_a_pure_function(support, tmp_path: Pa
     assert _content(tmp_path / "a") == _content(tmp_path / "b")
     for name in ("results.json", "classifier.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_the_lengths_of_mct_are_written_and_read(support, mct, tmp_path: Path) -> None:
+    learned = learned_length(mct(6).metric)
+    classifier = build_classifier(support([6, 5, 4]), Request("mct", 3, learned=learned), EncoderReference())
+    again = load_classifier(classifier.save(tmp_path / "a"))
+    query = support([5, 5, 5], seed=3).features
+    assert again.predict(query, reject=0.2) == classifier.predict(query, reject=0.2)
+    more = support([2, 2, 0], seed=1, start=50)
+    save_classifier(again.extended(more), tmp_path / "b")
+    save_classifier(classifier.extended(more), tmp_path / "c")
+    assert _content(tmp_path / "b") == _content(tmp_path / "c")
+    assert json.loads((tmp_path / "a" / "classifier.json").read_text())["settings"]["head"] == "mct"
 
 
 def test_extending_a_loaded_classifier_writes_the_same_bytes_as_fitting_all(support, tmp_path: Path) -> None:
