@@ -17,6 +17,8 @@ from modicum.configs import Evaluate, Reproduce, Scale, Train
 from modicum.errors import ConfigError, DataError
 from modicum.files import read_json, write_json
 from modicum.recipes import RECIPES, as_text, listing, reproduce
+from modicum.recipes.measuring import Site
+from modicum.recipes.recipe import Row
 from modicum.recipes.runner import recipe_named, result_file
 
 PUBLISHED = {
@@ -146,6 +148,27 @@ def test_rows_that_measure_the_same_are_measured_once(
     assert copy["paper"] == 0.857
     assert (folder / "MetaOptNet-C_CIFAR-FS_5-shot-smoke" / "0.artifacts.npz").is_file()
     assert "same_as" not in read_json(folder / "R2-D2-C_CIFAR-FS_5-shot-smoke" / "0.json")
+
+
+def test_both_figures_of_class_separation_come_from_one_look(
+    bench: Bench, config: Callable[..., Reproduce], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Table 5.2 at smoke scale: 16 rows of CIFAR-FS, but five networks to look at, each once."""
+    looks = []
+
+    def measure(row: Row, site: Site, progress: object = None) -> dict[str, Any]:
+        looks.append((row.name, site.pictures))
+        figures = {
+            kind: {"value": value, "ci95": 0.1, "interval_over": "pairs"} for kind, value in (("r_fc", 3.0), ("r_hv", 1.5))
+        }
+        return {**figures[row.kind], "figures": figures}
+
+    monkeypatch.setattr("modicum.recipes.runner.measure", measure)
+    rows = {row.row: row.ours for row in reproduce(config(name="table_5_2")).rows if row.status != "not run"}
+    assert len(rows) == 16
+    assert {name.rsplit(", ", 1)[1] + f" {value}" for name, value in rows.items()} == {"R_FC 3.0", "R_HV 1.5"}
+    assert len(looks) == 5
+    assert {pictures for _, pictures in looks} == {20}
 
 
 def test_fine_tuning_a_network_has_fewer_tasks_at_reduced_scale(bench: Bench, config: Callable[..., Reproduce]) -> None:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from modicum.configs import Evaluate
 from modicum.errors import DataError
 from modicum.recipes.models import epoch_steps
-from modicum.recipes.recipe import Row
+from modicum.recipes.recipe import SEPARATION, Row
 from modicum.runtime import Progress
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
+
+    from modicum.evaluation.intervals import MeanInterval
 
 CKA_PICTURES = 100
 """Pictures of each class that both networks embed for a CKA."""
@@ -24,13 +26,17 @@ CKA_PICTURES = 100
 
 @dataclass(frozen=True)
 class Site:
-    """Where a row is measured: the runs of its model and of the second one, where data lies, how many tasks."""
+    """Where a row is measured: the runs of its model and of the second one, where data lies, how many tasks.
+
+    pictures: of each class at most so many for class separation and CKA, None for all there are (CKA: `CKA_PICTURES`).
+    """
 
     run: Path
     other: Path | None
     root: str | None
     seed: int
     tasks: int
+    pictures: int | None = None
 
 
 def measure(row: Row, site: Site, progress: Progress | None = None) -> dict[str, Any]:
@@ -41,7 +47,7 @@ def measure(row: Row, site: Site, progress: Progress | None = None) -> dict[str,
     """
     if row.kind == "accuracy":
         return _accuracy(row, site, progress)
-    if row.kind in ("r_fc", "r_hv"):
+    if row.kind in SEPARATION:
         return _separation(row, site, progress)
     if row.kind == "cka":
         return _cka(row, site, progress)
@@ -88,25 +94,21 @@ def _embedded(run: Path, site: Site, split: str, most: int | None, progress: Pro
 def _separation(row: Row, site: Site, progress: Progress | None) -> dict[str, Any]:
     from modicum.evaluation.class_separation import class_separation
 
-    found = class_separation(*_embedded(site.run, site, row.split, None, progress), seed=site.seed)
-    interval = found.clustering if row.kind == "r_fc" else found.variation_squared
-    parts: dict[str, Any] = {
-        "value": interval.mean,
-        "ci95": interval.ci95,
-        "stderr": interval.stderr,
-        "interval_over": interval.over,
-        "split": row.split,
-    }
-    if row.kind == "r_fc":
-        parts["clustering_whole"] = found.clustering_whole
-    return parts
+    found = class_separation(*_embedded(site.run, site, row.split, site.pictures, progress), seed=site.seed)
+    figures = {"r_fc": _of(found.clustering), "r_hv": _of(found.variation_squared)}
+    return {**figures[row.kind], "figures": figures, "clustering_whole": found.clustering_whole, "split": row.split}
+
+
+def _of(interval: MeanInterval) -> dict[str, Any]:
+    return {"value": interval.mean, "ci95": interval.ci95, "stderr": interval.stderr, "interval_over": interval.over}
 
 
 def _cka(row: Row, site: Site, progress: Progress | None) -> dict[str, Any]:
     from modicum.evaluation.cka import debiased_cka, linear_cka
 
     assert site.other is not None, f"{row.name}: a CKA needs a second model"
-    (first, _), (second, _) = (_embedded(run, site, row.split, CKA_PICTURES, progress) for run in (site.run, site.other))
+    most = min(CKA_PICTURES, site.pictures or CKA_PICTURES)
+    (first, _), (second, _) = (_embedded(run, site, row.split, most, progress) for run in (site.run, site.other))
     over = f"one pair of networks on {len(first)} pictures: no interval"
     value = linear_cka(first, second)
     return {**_without_interval(value, over), "debiased": debiased_cka(first, second), "split": row.split}

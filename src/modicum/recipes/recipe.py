@@ -15,6 +15,9 @@ Kind = Literal["accuracy", "r_fc", "r_hv", "cka", "epoch_seconds", "train_second
 """What a row measures: accuracy over tasks; R_FC and 4 R_HV^2 over class pairs (`evaluation.class_separation`); linear CKA
 of two models' features; seconds of training per epoch (`models.epoch_steps`) and in all."""
 
+SEPARATION = ("r_fc", "r_hv")
+"""Kinds that one look at the features gives together."""
+
 TASKS: Mapping[Scale, int] = {"smoke": 20, "cpu": 1_000, "full": 1_000}
 """Test tasks of a row; published tables use 600 to 1,000."""
 
@@ -65,8 +68,9 @@ class Row:
         return self.other.at(scale) if isinstance(self.other, Models) else self.other
 
     def measurement(self, scale: Scale) -> tuple[object, ...]:
-        """What decides the number: rows that agree in it are one measurement under two names."""
-        setting = (self.kind, self.model_at(scale), self.other_at(scale), self.split)
+        """What decides the number: rows that agree in it are one measurement (R_FC and R_HV: its two figures)."""
+        kind = "separation" if self.kind in SEPARATION else self.kind
+        setting = (kind, self.model_at(scale), self.other_at(scale), self.split)
         if self.kind != "accuracy":
             return setting
         tasks = self.tasks[scale] if self.tasks else None

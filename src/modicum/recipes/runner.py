@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ RECIPES = {
         "table_6_8",
     )
 }
+PICTURES: Mapping[Scale, int | None] = {"smoke": 20, "cpu": None, "full": None}
+"""Pictures of each class for class separation and CKA, None for all."""
 Say = Callable[[str], None]
 
 
@@ -150,7 +152,7 @@ class _Bench:
         run = self._train(row.model_at(scale), seed)
         other = row.other_at(scale)
         tasks = (row.tasks or self.recipe.tasks)[scale]
-        site = Site(run, self._train(other, seed) if other else None, self.config.root, seed, tasks)
+        site = Site(run, self._train(other, seed) if other else None, self.config.root, seed, tasks, PICTURES[scale])
         self.say(f"{self.name}: testing {row.name}, seed {seed}")
         start = time.monotonic()
         measured = measure(row, site, self.progress)
@@ -187,8 +189,10 @@ class _Bench:
         artifacts = source.with_suffix(".artifacts.npz")
         if artifacts.is_file():
             write_bytes(file.with_suffix(".artifacts.npz"), artifacts.read_bytes())
-        named = {"row": row.name, "paper": row.paper, "paper_ci95": row.paper_ci95, "same_as": twin.name}
-        write_json(file, {**read_json(source), **named})
+        record = read_json(source)
+        named = {"row": row.name, "paper": row.paper, "paper_ci95": row.paper_ci95, "measures": row.kind}
+        figure = record.get("figures", {}).get(row.kind, {})
+        write_json(file, {**record, **figure, **named, "same_as": twin.name})
 
     def _write(self, row: Row, seed: int, run: Path, parts: dict[str, Any], artifacts: Path | None) -> None:
         """The record of one row and seed, artifacts first, so that a record always has its artifacts beside it."""
