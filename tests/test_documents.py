@@ -59,4 +59,4 @@ def test_every_package_has_its_place_in_the_api_pages():
     pages = "".join(page.read_text() for page in (ROOT / "docs" / "api").glob("*.md"))
     listed = [name for names in re.findall(r"<!-- modules: (.*?) -->", pages) for name in names.split()]
     there = {path.stem for path in (ROOT / "src" / "modicum").iterdir() if path.is_dir() or path.suffix == ".py"}
-    assert sorted(listed) == sorted(there - {"__init__", "__pycache__", "cli", "commands", "pretrained"})
+    assert sorted(listed) == sorted(there - {"__init__", "__main__", "__pycache__", "cli", "commands", "pretrained"})

@@ -24,7 +24,7 @@ _EXPORTS = {
     "embed": "modicum.models",
     "Classifier": "modicum.classifiers.classifier",
     "fit_classifier": "modicum.classifiers.fitting",
-    "train": "modicum.training.episodic",
+    "train": "modicum.training.trainer",
     "evaluate": "modicum.training.evaluate",
 }
 __all__ = ["__version__", *_EXPORTS]

@@ -23,6 +23,11 @@ def show(record: Mapping[str, Any]) -> None:
     show_table("", columns, [_cells(row) for row in record["rows"]])
     print(f"The interval is over {record['interval_over']};")
     print("what other classes or another training would change is not in it.")
+    if record.get("ensemble"):
+        print(f"mean output of {len(record['ensemble']['steps'])} checkpoints ({record['ensemble']['rule']})")
+    residuals = [row["solver_residual"] for row in record["rows"] if "solver_residual" in row]
+    if residuals:
+        print(f"largest relative residual of the head's solver: {max(residuals):.1e}")
 
 
 def run(config: Evaluate) -> int:
