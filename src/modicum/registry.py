@@ -18,6 +18,8 @@ HEADS: Mapping[str, str] = {
     "metaoptnet-svm": "modicum.adaptation.metaoptnet:MetaOptNetSVMHead",
     "mct": "modicum.adaptation.mct:MCTHead",
     "mct-transductive": "modicum.adaptation.mct:MCTTransductiveHead",
+    "linear": "modicum.adaptation.probes:LinearProbeHead",
+    "svm": "modicum.adaptation.probes:SVMProbeHead",
 }
 LEARNERS: Mapping[str, str] = {}
 METHODS: tuple[str, ...] = (*HEADS, "classical")
