@@ -12,7 +12,7 @@ from modicum.backbones.encoder import Encoder, ImageSpec, build_encoder
 from modicum.classifiers.classifier import EncoderReference, Request, build_classifier
 from modicum.classifiers.storage import load_classifier
 from modicum.classifiers.support import support_of
-from modicum.errors import DataError
+from modicum.errors import ConfigError, DataError
 from modicum.estimator import FewShotClassifier
 
 
@@ -136,6 +136,23 @@ def test_a_trained_head_is_kept_when_its_classifier_grows(tmp_path: Path) -> Non
     model = FewShotClassifier.load(tmp_path / "adapted").partial_fit(x[40:], [str(v) for v in y[40:]], ids=range(40, 60))
     assert model.classifier_.settings == trained
     assert len(model.classifier_.support) == 60
+
+
+def test_the_lengths_of_mct_are_kept_and_refused_without_a_run(tmp_path: Path) -> None:
+    """Loaded from a classifier's folder, mct grows and forgets; from nothing it cannot be fitted."""
+    from modicum.adaptation.mct import MCTHead
+    from modicum.classifiers.learned import learned_length
+
+    (x, y), learned = _digits(), learned_length(MCTHead(64).metric)
+    support = support_of(x[:50], [str(v) for v in y[:50]], [f"{i:08d}" for i in range(50)])
+    build_classifier(support, Request("mct", learned=learned), EncoderReference()).save(tmp_path / "adapted")
+    model = FewShotClassifier.load(tmp_path / "adapted")
+    before = model.classifier_.rule.logits(x[:5])
+    assert (model.forget([49]).classifier_.rule.logits(x[:5]) != before).any()
+    again = model.partial_fit(x[49:50], y[49:50].astype(str), ids=[49])
+    assert (again.classifier_.rule.logits(x[:5]) == before).all()
+    with pytest.raises(ConfigError, match="only a run trained with it holds"):
+        FewShotClassifier("mct").fit(x[:50], y[:50])
 
 
 def test_no_group_is_not_a_group() -> None:

@@ -16,6 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from modicum.classifiers.classifier import Classifier, EncoderReference, Request, build_classifier
+from modicum.classifiers.learned import LearnedLength
 from modicum.classifiers.rules import Settings
 from modicum.classifiers.support import Support, in_order, support_of
 
@@ -31,7 +32,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     head : "auto" | "protonet" | "cosine" | "ridge" | "linear" | "svm" | "metaoptnet-svm" | "metaoptnet-rr" | "r2d2"
-        "auto" lets cross-validation choose; a name fixes the head, and its settings are still chosen.
+        "auto" lets cross-validation choose; a name fixes the head, and its settings are still chosen. "mct" comes from a
+        run alone (`modicum adapt`), whose folder `load` reads.
     folds : int
         Outer and inner folds of the nested cross-validation; fewer where classes are small.
     seed : int
@@ -58,6 +60,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     _labels: dict[str, Any]
     _rows: int
     _trained: Settings | None
+    _learned: LearnedLength | None
 
     def __init__(
         self, head: str = "auto", *, folds: int = 5, seed: int = 0, encoder: str | Path | Encoder | None = None
@@ -70,7 +73,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, X: Any, y: Any, *, ids: Sequence[Any] | None = None, groups: Sequence[Any] | None = None) -> Self:
         """Fit to X with labels y (n,). ids (n,): unique names for `forget` (default: row numbers). groups (n,): pictures
         that must be held out together, None or NaN for one that stands alone. `ValueError` for fewer than 2 classes."""
-        for name in ("_support", "_labels", "_rows", "_trained"):
+        for name in ("_support", "_labels", "_rows", "_trained", "_learned"):
             self.__dict__.pop(name, None)
         self._add(X, y, ids, groups, reset=True)
         if len(self._labels) < 2:
@@ -150,7 +153,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         request = classifier.request
         found = cls(request.head, folds=request.folds, seed=request.seed, encoder=encoder)
         kind = np.dtype(record["labels"])
-        found._support, found._rows, found._trained = classifier.support, record["rows"], request.trained
+        found._support, found._rows = classifier.support, record["rows"]
+        found._trained, found._learned = request.trained, request.learned
         found._labels = {name: _parsed(name, kind) for name in classifier.classes}
         if encoder is None:
             found.n_features_in_ = classifier.support.features.shape[1]
@@ -173,7 +177,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._rows = start + len(y)
 
     def _build(self) -> Self:
-        request = Request(self.head, self.folds, self.seed, getattr(self, "_trained", None))
+        asked = getattr(self, "_trained", None), getattr(self, "_learned", None)
+        request = Request(self.head, self.folds, self.seed, *asked)
         return self._adopt(build_classifier(self._support, request, self._reference()))
 
     def _adopt(self, classifier: Classifier) -> Self:
