@@ -13,6 +13,7 @@ from torch import Tensor
 from modicum.adaptation.learner import HeadLearner
 from modicum.backbones.batch_norm import copy_buffers, forward_frozen
 from modicum.episodes.cutting import Pixels, cut, gather, labelled
+from modicum.episodes.interfaces import Adapted
 from modicum.episodes.sampler import Tasks
 from modicum.runtime import Progress, Ranks
 from modicum.training.processes import largest, summed
@@ -75,7 +76,7 @@ class _Member:
         """Query logits (E, Q, N) of a chunk of the tasks, which begins at task `start`."""
         if self.features is None or not isinstance(self.learner, HeadLearner):
             episode = cut(self.pixels, chunk, self.device)
-            adapted = self.learner.adapt(episode.support, episode.n_out, episode.out_mask)
+            adapted: Adapted = self.learner.adapt(episode.support, episode.n_out, episode.out_mask)
             query = episode.query.x
             predictor = getattr(adapted, "predictor", adapted)
         else:
