@@ -285,3 +285,14 @@ def test_published_recipes_run_on_their_data(name: str, tmp_path: Path, test_dat
     assert [row.status for row in rows] == ["reduced scale"] * len(PUBLISHED[name])
     best = {row.row: row.ours or 0.0 for row in rows}
     assert best["5way-5shot"] > best["5way-1shot"] > 0.22  # guessing gives 0.2
+
+
+@pytest.mark.slow
+def test_a_table_of_shared_models_runs_on_its_data(tmp_path: Path, test_data: Path) -> None:
+    """Table 5.2 at smoke scale: meta-learned, classical and regularised networks, five steps each, on CIFAR-FS."""
+    table = reproduce(Reproduce("table_5_2", root=str(test_data), results=str(tmp_path)))
+    ours = {row.row: row.ours for row in table.rows if row.ours is not None}
+    assert len(ours) == 16
+    assert all(1 < value < 5 for value in ours.values())  # pairs: about 4 and 2 for features that know nothing
+    assert {order.outcome for order in table.orders} == {"undecided"}  # one seed
+    assert len(list((tmp_path / "runs").iterdir())) == 5
