@@ -21,7 +21,7 @@ HEADS: Mapping[str, str] = {
     "linear": "modicum.adaptation.probes:LinearProbeHead",
     "svm": "modicum.adaptation.probes:SVMProbeHead",
 }
-LEARNERS: Mapping[str, str] = {}
+LEARNERS: Mapping[str, str] = {"fine-tune": "modicum.adaptation.fine_tuning:FineTuningLearner"}
 METHODS: tuple[str, ...] = (*HEADS, "classical")
 PREDICTORS: Mapping[str, str] = {
     "PrototypeClassifier": "modicum.adaptation.protonet:PrototypeClassifier",

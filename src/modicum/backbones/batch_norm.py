@@ -151,18 +151,19 @@ def forward_frozen(module: nn.Module, x: Tensor, buffers: Mapping[str, Tensor]) 
     return features
 
 
-def support_buffers(module: nn.Module, x: Tensor) -> tuple[Tensor, Buffers]:
+def support_buffers(module: nn.Module, x: Tensor, parameters: Mapping[str, Tensor] | None = None) -> tuple[Tensor, Buffers]:
     """Features of a support set x under its own statistics, and the buffers that reproduce them in `forward_frozen`.
 
-    Evaluation mode but for the statistics. Where gradients are on, they flow through mean and variance. `ConfigError`
-    where a layer runs twice, keeps no running statistics, or gets one value per channel.
+    Evaluation mode but for the statistics. parameters: in place of the module's own, by name. Where gradients are on, they
+    flow through mean and variance. `ConfigError` where a layer runs twice, keeps no running statistics, or gets one value
+    per channel.
     """
     buffers = copy_buffers(module)
     with _training(module, False), _Layers(buffers, record=True) as layers:
-        features: Tensor = functional_call(module, buffers, (x,))
+        features: Tensor = functional_call(module, {**(parameters or {}), **buffers}, (x,))
     return features, {**buffers, **layers.found}
 
 
-def forward_batch(module: nn.Module, x: Tensor) -> Tensor:
+def forward_batch(module: nn.Module, x: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
     """Features of x under the statistics of x, else evaluation mode: every picture sees every other one."""
-    return support_buffers(module, x)[0]
+    return support_buffers(module, x, parameters)[0]
