@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from modicum.adaptation.ridge import LinearClassifier, fit_ridge
 from modicum.adaptation.solvers.crammer_singer import DualSolution, solve_dual
-from modicum.adaptation.targets import hide_absent, label_weights, require_support
+from modicum.adaptation.targets import hide_absent, label_weights, refuse_soft_labels, require_support
 from modicum.episodes.interfaces import AbstractHead, Adapted
 from modicum.episodes.types import LabelledSet, Traits
 from modicum.errors import ConfigError
@@ -94,10 +94,7 @@ class MetaOptNetSVMHead(AbstractHead):
 
     def fit(self, features: LabelledSet, n_out: int, out_mask: Tensor | None = None) -> SupportVectorClassifier:
         """Support vector weights of features x (..., S, D)."""
-        if features.soft is not None:
-            raise ConfigError(
-                "soft labels: metaoptnet-svm takes one class per picture, found label weights; use ridge or protonet"
-            )
+        refuse_soft_labels(features, "metaoptnet-svm", "ridge or protonet")
         labels = label_weights(features, n_out)
         require_support(labels, out_mask)
         present = None

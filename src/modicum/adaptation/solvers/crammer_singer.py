@@ -76,10 +76,6 @@ class _Task(NamedTuple):
         """What float64 can tell apart in p, (T, 1, 1)."""
         return EPSILON * self.p.diagonal(dim1=-2, dim2=-1).amax(-1)[:, None, None]
 
-    def mean(self, values: Tensor) -> Tensor:
-        """Mean over the entries that take part, (T, 1, 1)."""
-        return (values * self.there).sum((1, 2), keepdim=True) / self.there.sum((1, 2), keepdim=True).clamp(min=1)
-
 
 class _Factors(NamedTuple):
     inverse: Tensor
@@ -88,8 +84,7 @@ class _Factors(NamedTuple):
     def solve(self, b: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
         """dt (T, N, S), dnu (T, 1, S) of right-hand sides b (T, N, S), r (T, 1, S)."""
         alone = (self.inverse @ b.unsqueeze(-1)).squeeze(-1)
-        rest = r - alone.sum(1, keepdim=True)
-        dnu = torch.cholesky_solve(rest.mT, self.schur).mT
+        dnu = torch.cholesky_solve((r - alone.sum(1, keepdim=True)).mT, self.schur).mT
         return alone + (self.inverse @ dnu.unsqueeze(-1)).squeeze(-1), dnu
 
 
@@ -102,8 +97,12 @@ def _factor(task: _Task, t: Tensor, m: Tensor) -> _Factors:
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(block)) * outer
     schur = inverse.sum(1)
     diagonal = schur.diagonal(dim1=-2, dim2=-1)
-    diagonal.mul_(1 + 16 * EPSILON).add_(1 - task.row.squeeze(1))
-    return _Factors(inverse, torch.linalg.cholesky(schur))
+    diagonal.add_(1 - task.row.squeeze(1))
+    factor, failed = torch.linalg.cholesky_ex(schur)
+    if bool(failed.any()):  # a shift costs digits, so only where a task needs it
+        diagonal.mul_(1 + 64 * EPSILON * (failed > 0).unsqueeze(-1))
+        factor = torch.linalg.cholesky(schur)
+    return _Factors(inverse, factor)
 
 
 def _start(task: _Task) -> tuple[Tensor, Tensor, Tensor]:
@@ -116,37 +115,35 @@ def _start(task: _Task) -> tuple[Tensor, Tensor, Tensor]:
     t = torch.where(task.there > 0, task.y - far * centred, torch.ones_like(centred))
     g = task.gradient(t)
     nu = g.masked_fill(task.there == 0, torch.inf).amin(1, keepdim=True).nan_to_num(posinf=0.0)
-    shift = task.mean(g - nu).clamp(min=1e-2)
+    count = task.there.sum((1, 2), keepdim=True).clamp(min=1)
+    shift = (((g - nu) * task.there).sum((1, 2), keepdim=True) / count).clamp(min=1e-2)
     return t, torch.where(task.there > 0, g - nu + shift, torch.ones_like(g)), nu - shift
 
 
-def _longest(t: Tensor, dt: Tensor, m: Tensor, dm: Tensor, share: float) -> Tensor:
-    """The step (T, 1, 1), at most 1, that goes `share` of the way to where t or m would reach 0."""
-    speed = torch.maximum(-dt / t, -dm / m).amax((1, 2), keepdim=True)
-    return share / speed.clamp(min=share)
-
-
 def _interior_point(task: _Task) -> tuple[Tensor, Tensor]:
-    """t, m (T, N, S) at the solution."""
+    """t, m (T, N, S) at the solution; q = dt / t and e = -dt dm below, so that -dm / m = 1 + q in the predictor."""
     t, m, nu = _start(task)
+    share = task.there / task.there.sum((1, 2), keepdim=True).clamp(min=1)
     floor, before = (32 * task.rounding()).clamp(min=UNMET), torch.full_like(nu[..., :1], torch.inf)
     for _ in range(MAX_STEPS):
-        g, mu = task.gradient(t), task.mean(t * m)
+        g, tm = task.gradient(t), t * m
+        mu = (tm * share).sum((1, 2), keepdim=True)
         unmet = ((g - nu - m) * task.there).abs().amax((1, 2), keepdim=True)
         going = (mu > TOLERANCE) | (unmet > floor) | ((unmet > UNMET) & (unmet < 0.5 * before))
         before = unmet
         if not bool(going.any()):
             break
         factors = _factor(task, t, m)
-        b, r = nu - g, (1 - (t * task.there).sum(1, keepdim=True)) * task.row
-        dt, _ = factors.solve(b, r)
-        dm = -m * (1 + dt / t)
-        step = _longest(t, dt, m, dm, 1.0)
-        ahead = task.mean((t + step * dt) * (m + step * dm))
-        aim = (ahead / mu) ** 3 * mu - dt * dm
-        dt, dnu = factors.solve(b + aim / t, r)
-        dm = ((aim - m * dt) / t - m) * task.there
-        step = _longest(t, dt, m, dm, 0.99) * going
+        b, r = nu - g, task.row - (t * task.there).sum(1, keepdim=True)
+        q = factors.solve(b, r)[0] / t
+        e = tm * q * (1 + q)
+        step = 1 / ((q + 0.5).abs().amax((1, 2), keepdim=True) + 0.5).clamp(min=1)
+        ahead = (1 - step) * mu - step.square() * (e * share).sum((1, 2), keepdim=True)
+        aim = ((ahead / mu) ** 3 * mu + e) / t
+        dt, dnu = factors.solve(b + aim, r)
+        q = dt / t
+        dm = (aim - m * (1 + q)) * task.there
+        step = going * 0.99 / torch.maximum(-q, -dm / m).amax((1, 2), keepdim=True).clamp(min=0.99)
         t, m, nu = t + step * dt, m + step * dm, nu + step * dnu
     return t, m
 
