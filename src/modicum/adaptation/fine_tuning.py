@@ -21,11 +21,11 @@ arXiv 1903.03096). Chen et al., "A Closer Look at Few-shot Classification", ICLR
 frozen features instead: that is the head `linear`.
 
 Deviations: neither the dissertation nor its released code says how the column was made. 10 steps at rate 0.01 are those of
-MAML's test on mini-ImageNet; start and r are ours. r makes one rate serve encoders whose features differ a hundredfold in norm. Dhillon et al. take class means of normalised
-features, Adam and an entropy term on the queries, which would be transductive. No augmentation, dropout or weight decay:
-the result is a function of encoder and support set alone. Batch norm: `running` trains with the stored statistics,
-`support` with those of the support set, recomputed at each step and frozen after the last; `batch` trains as `support` and
-normalises queries by themselves.
+MAML's test on mini-ImageNet; start and r are ours. r makes one rate serve encoders whose features differ a hundredfold in
+norm. Dhillon et al. take class means of normalised features, Adam and an entropy term on the queries, which would be
+transductive. No augmentation, dropout or weight decay: the result is a function of encoder and support set alone. Batch
+norm: `running` trains with the stored statistics, `support` with those of the support set, recomputed at each step and
+frozen after the last; `batch` trains as `support` and normalises queries by themselves.
 
 Not differentiable, and so not for meta-training: gradients through these steps are MAML's business.
 """
