@@ -24,6 +24,7 @@ from modicum.cli import main
 from modicum.data.pictures import PictureSet, open_pictures
 from modicum.episodes.types import LabelledSet
 from modicum.errors import ConfigError
+from modicum.models import load_encoder
 from modicum.training.runs import load_learner
 
 FEW = "--ways 3 --shots 2 --queries 2 --batch 1 --backbone conv4-32 --threads 1 --no_tensorboard"
@@ -171,6 +172,8 @@ def test_heads_that_make_no_classifier_say_why(
 
 
 def test_fit_takes_mct_from_the_run_it_embeds_with(runs: dict[str, Path]) -> None:
+    state, other = load_encoder(runs["mct"]).state_dict(), load_learner(runs["mct"])[0].encoder.state_dict()
+    assert all((state[name] == other[name]).all() for name in other)  # lengths and embeddings are of one checkpoint
     assert request_of("mct", str(runs["mct"]), 3, 1).learned is not None
     assert request_of("mct", str(runs["mct"]), 3, 1).folds == 3
     with pytest.raises(ConfigError, match="needs a run trained with mct, found one trained with linear"):
