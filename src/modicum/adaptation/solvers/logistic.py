@@ -12,7 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from modicum.adaptation.solvers.newton_cg import Loss, Product, fit_linear
+from modicum.adaptation.solvers.newton_cg import fit_linear
+from modicum.adaptation.solvers.newton_systems import Loss
 
 
 def cross_entropy_loss(targets: Tensor, c: float, out_mask: Tensor | None = None) -> Loss:
@@ -31,11 +32,10 @@ def cross_entropy_loss(targets: Tensor, c: float, out_mask: Tensor | None = None
     def residual(scores: Tensor) -> Tensor:
         return c * (targets - weight * log_probability(scores).exp())
 
-    def curvature(scores: Tensor) -> Product:
-        p = log_probability(scores).exp()
-        return lambda v: c * weight * p * (v - (p * v).sum(-1, keepdim=True))
+    def diagonal(scores: Tensor) -> Tensor:
+        return c * weight * log_probability(scores).exp()
 
-    return Loss((-2, -1), c / 2 * weight.amax((-2, -1), keepdim=True), value, residual, curvature)
+    return Loss((-2, -1), c / 2 * weight.amax((-2, -1), keepdim=True), value, residual, diagonal)
 
 
 def logistic_weights(z: Tensor, targets: Tensor, c: float, out_mask: Tensor | None = None) -> Tensor:

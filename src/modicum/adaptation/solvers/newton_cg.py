@@ -2,15 +2,14 @@
 
     W = argmin_W  1/2 ||W||^2 + l(Z W),       l convex, with residual r = -l'(F) and curvature h = l''(F) at scores F = Z W
 
-    primal (S > D):   G(W) = W - Z^T r(Z W) = 0,        J = I + Z^T h Z
-    dual   (S <= D):  W = Z^T A,  G(A) = A - r(K A) = 0,  K = Z Z^T,  J = I + h K
+    primal:  G(W) = W - Z^T r(Z W) = 0,        J = I + Z^T h Z
+    dual:    W = Z^T A,  G(A) = A - r(K A) = 0,  K = Z Z^T,  J = I + h K           (S <= D, or a small set)
 
-Newton directions -J^-1 G by conjugate gradients, preconditioned by the Cholesky factor of I + kappa K (dual) or
-I + kappa Z^T Z (primal), where kappa bounds h; steps are halved until Armijo's rule holds. In the dual all inner products
-are those of the weights they stand for, <A, B> = tr(A^T K B), so that the iterates are the primal ones and a singular K
-(identical pictures, features that are all zero) needs no care. Steps, sums and stopping rules are those of each problem
-alone, so the result does not depend on what stands beside it in a batch. Sources: Nocedal & Wright, "Numerical
-Optimization", 2006, ch. 7 (truncated Newton); Boehning, "Multinomial logistic regression algorithm", AISM 1992 (kappa).
+Newton directions -J^-1 G by the conjugate gradients of `newton_systems`, to a tolerance that shrinks with the gradient;
+steps are halved until Armijo's rule holds. In the dual all inner products are those of the weights they stand for,
+<A, B> = tr(A^T K B), so that the iterates are the primal ones and a singular K (identical pictures, features that are all
+zero) needs no care. Steps, sums and stopping rules are those of each problem alone, so the result does not depend on what
+stands beside it in a batch. Source: Nocedal & Wright, "Numerical Optimization", 2006, ch. 7.
 
 The solution is differentiated by the implicit function theorem: dA = -J^-1 dG. With a singular or non-singular K,
 J^-T v = v - K (I + h K)^-1 h v, one more solve of the same kind.
@@ -25,11 +24,12 @@ J^-T v = v - K (I + h K)^-1 h v, one more solve of the same kind.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from modicum.adaptation.solvers.newton_systems import Loss, Space, newton_system
 from modicum.errors import DataError
 
 TOLERANCE = 1e-11
@@ -37,99 +37,7 @@ TOLERANCE = 1e-11
 ACCEPTED = 1e-9
 CANCELLED = 1e-4
 """Where the terms of the gradient at W = 0 nearly cancel (equal pictures in all classes), this part of their size counts."""
-NEWTON_STEPS, CG_STEPS, HALVINGS = 200, 1_000, 40
-Product = Callable[[Tensor], Tensor]
-
-
-class Loss(NamedTuple):
-    """l of scores F (..., S, N). axes: the dimensions one problem extends over, (-2, -1), or (-2,) if columns are apart.
-
-    value: l, with `axes` kept as 1; residual: -l'(F), differentiable; curvature: V -> l''(F) V; bound: kappa >= l''.
-    """
-
-    axes: tuple[int, ...]
-    bound: Tensor
-    value: Product
-    residual: Product
-    curvature: Callable[[Tensor], Product]
-
-
-class Space:
-    """Weights by their coordinates: W itself where S > D, else A with W = Z^T A."""
-
-    def __init__(self, z: Tensor, axes: tuple[int, ...]) -> None:
-        self.dual = z.shape[-2] <= z.shape[-1]
-        self.z, self.axes = z, axes
-        self.gram = z @ z.mT if self.dual else z.mT @ z
-
-    def scores(self, a: Tensor) -> Tensor:
-        """F (..., S, N) of coordinates a."""
-        return self.gram @ a if self.dual else self.z @ a
-
-    def pull(self, residual: Tensor) -> Tensor:
-        """Coordinates of Z^T R for R (..., S, N)."""
-        return residual if self.dual else self.z.mT @ residual
-
-    def metric(self, a: Tensor) -> Tensor:
-        """What turns a sum of products into the inner product of weights."""
-        return self.gram @ a if self.dual else a
-
-    def size(self, residual: Tensor) -> Tensor:
-        """sum_i |r_i| ||z_i|| of each problem: a bound of the norm of Z^T R, and the scale of its rounding errors."""
-        norms = torch.linalg.vector_norm(self.z, dim=-1, keepdim=True)
-        bound: Tensor = (residual.abs() * norms).sum(self.axes, keepdim=True)
-        return bound
-
-    def dot(self, a: Tensor, b: Tensor) -> Tensor:
-        """Sum of products of each problem."""
-        return (a * b).sum(self.axes, keepdim=True)
-
-    def norm(self, a: Tensor) -> Tensor:
-        """Norm of the weights that a stands for; 0 where rounding makes its square negative."""
-        square: Tensor = self.dot(self.metric(a), a)
-        return square.clamp(min=0).sqrt()
-
-
-class _System(NamedTuple):
-    """J = I + pull h scores, and the Cholesky factor of I + kappa gram that preconditions it."""
-
-    space: Space
-    curvature: Product
-    factor: Tensor
-
-    def solve(self, right: Tensor, tolerance: Tensor | float) -> Tensor:
-        """J^-1 right by preconditioned conjugate gradients, to a residual of tolerance times its norm."""
-        space = self.space
-        x, residual = torch.zeros_like(right), right
-        y = torch.cholesky_solve(residual, self.factor)
-        p, rho = y, space.dot(space.metric(residual), y)
-        goal = space.norm(right) * tolerance
-        for _ in range(CG_STEPS):
-            scores = space.scores(p)
-            product = p + space.pull(self.curvature(scores))
-            curved = space.dot(space.metric(p) if not space.dual else scores, product)
-            going = (space.norm(residual) > goal) & (curved > 0) & (rho > 0)
-            if not bool(going.any()):
-                break
-            alpha = torch.where(going, rho / curved, 0.0)
-            x, residual = x + alpha * p, residual - alpha * product
-            y = torch.cholesky_solve(residual, self.factor)
-            new = space.dot(space.metric(residual), y)
-            p = torch.where(going, y + new / rho * p, p)
-            rho = torch.where(going, new, rho)
-        return x
-
-
-def _preconditioner(space: Space, bound: Tensor) -> Tensor:
-    """Factor of I + kappa gram, with a grain more on the diagonal: it need not be exact, but must exist."""
-    gram = bound * space.gram
-    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    trace = gram.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
-    factor: Tensor
-    factor, failed = torch.linalg.cholesky_ex(gram + (1 + 1e-14 * trace) * eye)
-    if bool(failed.any()) or not bool(torch.isfinite(trace).all()):
-        raise DataError("probe: the features are too large for float64; divide them by their norm")
-    return factor
+NEWTON_STEPS, HALVINGS = 1_000, 40
 
 
 def _step_length(space: Space, loss: Loss, a: Tensor, scores: Tensor, d: Tensor, slope: Tensor) -> Tensor:
@@ -153,7 +61,7 @@ def minimise(space: Space, loss: Loss, start: Tensor) -> tuple[Tensor, Tensor]:
 
     `DataError` where the norm stays above `ACCEPTED`: features of a size at which float64 cannot go on.
     """
-    factor, a = _preconditioner(space, loss.bound), start
+    system, a = newton_system(space, loss), start
     residual = loss.residual(space.scores(a))
     first = torch.maximum(space.norm(space.pull(residual)), CANCELLED * space.size(residual))
     kept, best = a, torch.full_like(first, float("inf"))
@@ -166,8 +74,7 @@ def minimise(space: Space, loss: Loss, start: Tensor) -> tuple[Tensor, Tensor]:
         going = (relative > TOLERANCE) & (better | (relative > ACCEPTED))
         if not bool(going.any()):
             break
-        system = _System(space, loss.curvature(scores), factor)
-        d = torch.where(going, -system.solve(gradient, relative.clamp(max=0.1)), 0.0)
+        d = torch.where(going, -system.at(scores).solve(gradient, relative.clamp(max=0.1)), 0.0)
         t = _step_length(space, loss, a, scores, d, space.dot(space.metric(gradient), d))
         a = torch.where(going, a + t * d, a)
     if bool((best > ACCEPTED).any()):
@@ -192,11 +99,11 @@ class _Implicit(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         """-J^-T of the gradient of a."""
         (v,) = gradients
-        space, curvature = ctx.space, ctx.loss.curvature(ctx.space.scores(ctx.a))
-        system = _System(space, curvature, _preconditioner(space, ctx.loss.bound))
+        space = ctx.space
+        system = newton_system(space, ctx.loss).at(space.scores(ctx.a))
         if not space.dual:
             return -system.solve(v, 1e-13), None, None, None
-        return space.metric(system.solve(curvature(v), 1e-13)) - v, None, None, None
+        return space.metric(system.solve(system.curvature(v), 1e-13)) - v, None, None, None
 
 
 def fit_linear(z: Tensor, targets: Tensor, make_loss: Callable[[Tensor], Loss]) -> Tensor:
@@ -206,11 +113,11 @@ def fit_linear(z: Tensor, targets: Tensor, make_loss: Callable[[Tensor], Loss]) 
     """
     with torch.no_grad():
         loss = make_loss(targets.detach())
-        space = Space(z.detach(), loss.axes)
+        space = Space(z.detach(), loss.axes, targets.shape[-1])
         rows = z.shape[-2 if space.dual else -1]
         a, _ = minimise(space, loss, z.new_zeros((*targets.shape[:-2], rows, targets.shape[-1])))
     if torch.is_grad_enabled() and (z.requires_grad or targets.requires_grad):
-        here = Space(z, loss.axes)
+        here = Space(z, loss.axes, targets.shape[-1])
         equation = a - here.pull(make_loss(targets).residual(here.scores(a)))
         a = _Implicit.apply(equation, a, space, loss)
     return z.mT @ a if space.dual else a

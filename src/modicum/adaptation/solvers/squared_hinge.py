@@ -15,7 +15,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from modicum.adaptation.solvers.newton_cg import Loss, Product, fit_linear
+from modicum.adaptation.solvers.newton_cg import fit_linear
+from modicum.adaptation.solvers.newton_systems import Loss
 
 
 def squared_hinge_loss(signs: Tensor, c: float) -> Loss:
@@ -30,11 +31,10 @@ def squared_hinge_loss(signs: Tensor, c: float) -> Loss:
     def residual(scores: Tensor) -> Tensor:
         return 2 * c * signs * slack(scores)
 
-    def curvature(scores: Tensor) -> Product:
-        active = (slack(scores) > 0).to(scores.dtype)
-        return lambda v: 2 * c * active * v
+    def diagonal(scores: Tensor) -> Tensor:
+        return 2 * c * (slack(scores) > 0).to(scores.dtype)
 
-    return Loss((-2,), torch.full((), 2 * c, dtype=signs.dtype, device=signs.device), value, residual, curvature)
+    return Loss((-2,), torch.full((), 2 * c, dtype=signs.dtype, device=signs.device), value, residual, diagonal)
 
 
 def squared_hinge_weights(z: Tensor, signs: Tensor, c: float) -> Tensor:
