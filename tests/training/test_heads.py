@@ -28,9 +28,9 @@ def config(out: Path, **changes: object) -> Train:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_trains_and_is_evaluated(tmp_path: Path, method: str) -> None:
-    """Three steps must move every parameter that a loss can see, and the run must be readable."""
+    """Twenty steps must move every parameter that a loss can see, and leave an encoder that tells unseen digits apart."""
     train(config(tmp_path / "start", method=method, steps=1, learning_rate=1e-12))
-    train(config(tmp_path / "run", method=method))
+    train(config(tmp_path / "run", method=method, steps=20))
     before, after = (read_tensors(tmp_path / name / LAST)[0] for name in ("start", "run"))
     names = [name for name in before if name.startswith("learner.") and before[name].is_floating_point()]
     still = [
@@ -41,7 +41,7 @@ def test_every_method_trains_and_is_evaluated(tmp_path: Path, method: str) -> No
     assert found["head"] == ("metaoptnet-svm" if method == "classical" else method)
     row = found["rows"][0]
     assert row["transductive"] == (method == "mct-transductive")
-    assert row["accuracy"] > 0.3  # chance: 0.25
+    assert row["accuracy"] > 0.4  # chance: 0.25
 
 
 def test_every_head_evaluates_a_run_trained_otherwise(tmp_path: Path) -> None:
