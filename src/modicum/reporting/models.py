@@ -124,10 +124,15 @@ def _map(models: Sequence[Model], arrays: Mapping[str, Array]) -> tuple[str | No
     points = [arrays.get(f"lda_points_{place}") for place in range(len(models))]
     if labels is None or names is None or any(found is None or len(found) != len(labels) for found in points):
         return None, []
-    shown = [(f"{m.letter}: {m.name}", found) for m, found in zip(models, points, strict=True) if found is not None]
+    shown = [(f"{m.letter}: {_short(m.name)}", found) for m, found in zip(models, points, strict=True) if found is not None]
     classes = tuple(map(str, names.tolist()))
     legend = [(figures.colour(i), SHAPES[i % len(SHAPES)], name) for i, name in enumerate(classes)]
     return figures.scatter_panels(shown, labels, classes), legend
+
+
+def _short(name: str, most: int = 26) -> str:
+    """A name that fits above a panel: its middle left out where it is longer."""
+    return name if len(name) <= most else f"{name[: most // 2]}…{name[-(most // 2 - 1) :]}"
 
 
 def _told(
