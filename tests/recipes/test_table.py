@@ -87,7 +87,10 @@ def test_two_seeds_of_a_mean_over_pairs_pool_their_intervals() -> None:
 
 def test_a_time_of_another_machine_is_never_called_reproduced() -> None:
     assert status_of("full", 60.0, None, Ours(60.0, None, ""), "train_seconds")[0] == "undecided"
-    assert status_of("full", 1.29, None, Ours(1.30, 0.02, ""), "r_fc")[0] == "reproduced"
+    assert status_of("full", 1.29, None, Ours(1.30, 0.02, ""), "r_fc") == (
+        "reproduced",
+        "full scale, and the two intervals meet",
+    )
     assert status_of("full", 1.29, None, Ours(1.40, 0.02, ""), "r_fc")[1].endswith(
         "+0.110 from the published number, 0.020 allowed"
     )

@@ -151,6 +151,8 @@ def test_bad_requests_are_refused(tmp_path: Path) -> None:
         ({"method": "fine-tune"}, "is MAML, which this version does not have"),
         ({"svm_c": 0.0}, "svm_c: expected more than 0"),
         ({"support_noise": True}, "give --support_pool too"),
+        ({"support_pool": 5}, "support_pool: restricts few-shot tasks"),
+        ({"task_pool": 5}, "task_pool: restricts few-shot tasks"),
     ):
         with pytest.raises(ConfigError, match=message):
             config(tmp_path, **changes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from modicum.episodes.cutting import cut
 from modicum.episodes.sampler import EpisodeSampler
 from modicum.errors import ConfigError, DataError, FileFormatError
 from modicum.training.evaluate import evaluate
-from modicum.training.kept import kept_files, step_of
+from modicum.training.kept import kept_file, kept_files, step_of
 from modicum.training.logs import read_log
 from modicum.training.runs import load_learner, load_members
 from modicum.training.trainer import train
@@ -53,6 +54,16 @@ def test_the_best_are_kept_also_over_a_resumption(pictures: Path, tmp_path: Path
     assert [step_of(file) for file in kept_files(run, "best")] == expected
 
 
+def test_a_checkpoint_that_a_kill_left_behind_is_not_among_the_best(pictures: Path, tmp_path: Path) -> None:
+    """As after a kill between the file and the record of the last checkpoint, or before the one fallen out is deleted."""
+    run = tmp_path / "run"
+    train(config(pictures, run, keep_best=2, steps=4))
+    files = kept_files(run, "best")
+    (run / kept_file("best", 9)).write_bytes(files[0].read_bytes())
+    assert kept_files(run, "best") == files
+    assert len(load_members(run, ensemble="best")[0]) == 2
+
+
 def test_periodic_checkpoints_and_an_ensembles_mean_output(pictures: Path, tmp_path: Path) -> None:
     """Reference: logits of each kept learner task by task, averaged, then the largest."""
     run = tmp_path / "run"
@@ -85,6 +96,22 @@ def test_what_was_not_kept_is_named(pictures: Path, tmp_path: Path) -> None:
         load_members(tmp_path / "run", ensemble="best")
     with pytest.raises(ConfigError, match="keep_best: nothing is validated"):
         train(config(pictures, tmp_path / "other", keep_best=2, with_val=True))
+
+
+def test_classes_trained_on_are_not_tested_after_a_class_is_gone(pictures: Path, tmp_path: Path) -> None:
+    """Without all of the run's classes the seeded rule would deal the rest out anew."""
+    run = tmp_path / "run"
+    train(config(pictures, run, steps=1))
+    splits = json.loads((run / "config.json").read_text())["data"]["splits"]
+    lost = splits["val"][0]
+    shutil.rmtree(pictures / lost)
+    own = tmp_path / "splits.json"
+    own.write_text(json.dumps({"train": splits["train"][2:], "test": [*splits["test"], *splits["train"][:2]]}))
+    ask = Evaluate(run=str(run), ways=2, shots=[1], queries=3, tasks=5, splits=str(own))
+    with pytest.raises(ConfigError, match=r"were trained on.*no longer all classes"):
+        evaluate(ask)
+    own.write_text(json.dumps({"train": splits["train"], "test": splits["test"]}))
+    assert evaluate(ask)["classes"] == splits["test"]
 
 
 def test_training_with_the_validation_classes(pictures: Path, tmp_path: Path) -> None:

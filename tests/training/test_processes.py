@@ -21,7 +21,7 @@ from modicum.backbones.batch_norm import copy_buffers, forward_training
 from modicum.backbones.encoder import ImageSpec, build_encoder
 from modicum.backbones.synchronised import gathered, synchronise
 from modicum.configs import Evaluate, Train
-from modicum.errors import ConfigError
+from modicum.errors import ConfigError, DataError, TrainingError
 from modicum.files import read_tensors
 from modicum.training.checkpoints import BEST, LAST
 from modicum.training.evaluate import evaluate
@@ -157,6 +157,22 @@ def test_fewer_tasks_than_processes_are_refused(tmp_path: Path, monkeypatch: pyt
             train(config(tmp_path / "b", method="classical", batch_pictures=9))
 
     in_processes(work)
+
+
+def test_where_the_first_process_fails_the_others_say_so_without_a_traceback(tmp_path: Path) -> None:
+    def work() -> None:
+        first = os.environ["RANK"] == "0"
+        with pytest.raises(DataError if first else TrainingError, match="there is no" if first else "another process ended"):
+            train(config(tmp_path / "run", data=str(tmp_path / "nowhere"), batch=2))
+
+    in_processes(work)
+
+
+def test_a_batch_norm_that_cannot_be_shared_is_refused() -> None:
+    encoder = build_encoder("conv4-32", ImageSpec(16, 1))
+    encoder.add_module("last", torch.nn.BatchNorm1d(3))
+    with pytest.raises(ConfigError, match="backbone: last is a BatchNorm1d"):
+        synchronise(encoder)
 
 
 def test_torchrun_starts_the_command(tmp_path: Path) -> None:

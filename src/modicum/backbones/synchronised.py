@@ -17,9 +17,11 @@ from typing import Any, final
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from modicum.backbones.batch_norm import normalise
 from modicum.backbones.encoder import Encoder
+from modicum.errors import ConfigError
 
 
 class _Sum(torch.autograd.Function):
@@ -92,8 +94,16 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
 
 
 def synchronise(encoder: Encoder) -> Encoder:
-    """The encoder with every `nn.BatchNorm2d` made a `SynchronisedBatchNorm2d`, in place; names and values stay."""
-    for module in encoder.modules():
+    """The encoder with every `nn.BatchNorm2d` made a `SynchronisedBatchNorm2d`, in place; names and values stay.
+
+    `ConfigError` for a batch norm of another class, which would take the statistics of one process's pictures.
+    """
+    for name, module in encoder.named_modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = SynchronisedBatchNorm2d
+        elif isinstance(module, _BatchNorm) and not isinstance(module, SynchronisedBatchNorm2d):
+            raise ConfigError(
+                f"backbone: {name} is a {type(module).__name__}, whose statistics several processes cannot share; "
+                "expected nn.BatchNorm2d, or train in one process"
+            )
     return encoder

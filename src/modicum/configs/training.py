@@ -92,6 +92,11 @@ class Train:
             not regularized or (self.batch_pictures >= 4 and self.batch_pictures % 2 == 0),
             f"batch_pictures: expected an even number from 4 on, two pictures of each class; found {self.batch_pictures}",
         )
+        for name in ("support_pool", "query_pool", "task_pool"):
+            require(
+                self.method != "classical" or getattr(self, name) is None,
+                f"{name}: restricts few-shot tasks, and --method classical trains on pictures of all classes at once",
+            )
         require(
             not self.support_noise or self.support_pool is not None,
             "support_noise: give --support_pool too, the number of noise pictures of each class",

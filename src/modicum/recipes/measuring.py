@@ -125,7 +125,7 @@ def _seconds(row: Row, site: Site) -> dict[str, Any]:
     seconds, steps = training_seconds(site.run)
     value = seconds if row.kind == "train_seconds" else seconds / steps * epoch_steps(trained)
     machine = record.get("environment", {}).get("device", "an unknown machine")
-    over = f"one training on {machine}, validation included: no interval"
+    over = f"one training on {machine}, validations before its last step included: no interval"
     return {**_without_interval(value, over), "steps": steps, "steps_per_epoch": epoch_steps(trained)}
 
 

@@ -93,7 +93,7 @@ def status_of(
     allowed = (ours.ci95 or 0.0) + (paper_ci95 or 0.0)
     gap = ours.mean - paper
     if abs(gap) <= allowed:
-        return "reproduced", "full scale, and the published number lies within both intervals"
+        return "reproduced", "full scale, and the two intervals meet"
     if kind == "accuracy":
         return "undecided", f"full scale, but {100 * gap:+.2f} points from the published number, {100 * allowed:.2f} allowed"
     return "undecided", f"full scale, but {gap:+.3f} from the published number, {allowed:.3f} allowed"
@@ -146,5 +146,6 @@ def as_text(table: Table) -> str:
     if table.absent:
         text.append(f"left out: {table.absent}")
     if table.orders:
-        text += ["", "orders the paper claims:", *(order.as_text() for order in table.orders)]
+        text += ["", f"orders the paper claims, and what our numbers at scale {rows[0].scale!r} say:"]
+        text += [order.as_text() for order in table.orders]
     return "\n".join([*text, *(f"\n{claim.as_text()}" for claim in table.claims)])

@@ -12,7 +12,8 @@ Target: mini-ImageNet, no intervals are printed; lower: classes lie further apar
 | MAML-C | 3.3487 | 1.8113 |
 
 Deviations: MAML is a method of a later release, so its two rows are not run and the order of the table stays undecided. The
-figures are those of `table_5_2`, from test classes. conv4-32 in place of MAML's network (its last features, before the
+figures are those of `table_5_2`, from test classes (the caption's "on mini-ImageNet training data" may mean the classes
+measured). conv4-32 in place of MAML's network (its last features, before the
 linear layer). cpu: `recipes.models`, conv4-32 on CIFAR-FS.
 """
 

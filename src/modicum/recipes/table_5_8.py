@@ -18,7 +18,7 @@ Target: per epoch / in all, on one or two GeForce RTX 2080 Ti.
 
 Deviations: times are of other machines, so no row can be called reproduced and no order is stated. An epoch is 8,000 tasks
 or all training pictures once; where less was trained, its time is that of the steps done, scaled. "In all" is the training
-as it was made, 1,000 steps at cpu, validation included.
+as it was made, 1,000 steps at cpu, with the validations before its last step (at cpu none).
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ pictures of each of B/2 classes (some twice where there are fewer classes than t
 so that a spread within a class exists. R is taken over the classes of the step as they stand.
 
 Under torchrun every process embeds a part of the step's pictures with batch norm over all of them
-(`SynchronisedBatchNorm2d`), features are gathered, and each takes an equal part of the one loss: as one process.
+(`SynchronisedBatchNorm2d`), features are gathered, and each takes an equal part of the one loss: as one process,
+but that dropout (`resnet12`, `conv4-r2d2`) is drawn by each process for its own pictures.
 
 Deviations: the paper's batches for the plain baseline are not described; ours are an ordinary shuffle. The released code
 takes disjoint pairs of classes instead of all, and a weight decay of 5e-4 where the text says 1e-4 (the recipes': 1e-4).

@@ -84,12 +84,14 @@ def asked_pictures(config: Evaluate | Compare, trained: Train, record: dict[str,
     if recorded is not None and config.splits is None:
         pictures = replace(pictures, splits=recorded)
     part = pictures.split(config.split)
-    if recorded is not None and config.split in ("val", "test"):
-        seen = set(part.classes) & {name for split in trained_splits(trained) for name in recorded.get(split, ())}
+    if pictures.name == record["data"]["name"] and config.split in ("val", "test"):
+        trained_on = {name for split in trained_splits(trained) for name in record["data"]["splits"].get(split, ())}
+        seen = set(part.classes) & trained_on
+        hint = "leave out --splits to use the run's own"
+        if recorded is None:
+            hint = f"{pictures.name} has no longer all classes of the run: restore them, or give --splits without these"
         require(
-            not seen,
-            f"splits: {len(seen)} of the classes to test ({', '.join(sorted(seen)[:5])}) were trained on; "
-            "leave out --splits to use the run's own",
+            not seen, f"splits: {len(seen)} of the classes to test ({', '.join(sorted(seen)[:5])}) were trained on; {hint}"
         )
     return part
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from modicum.configs import Ensemble, Train
 from modicum.errors import ConfigError, FileFormatError
+from modicum.training.checkpoints import LAST, read_checkpoint
 
 FOLDER = Path("checkpoints/kept")
 Write = Callable[[Path], None]
@@ -27,8 +28,14 @@ def kept_file(rule: str, step: int) -> Path:
 
 
 def kept_files(run: Path, rule: Ensemble) -> list[Path]:
-    """The files of a rule in order of step; `FileFormatError` where there are none."""
+    """The files of a rule in order of step; `FileFormatError` where there are none.
+
+    Of the best only those that the last checkpoint counts among them: a kill may have left others, which `tidy` deletes.
+    """
     files = sorted((run / FOLDER).glob(f"{rule}-*.safetensors"))
+    if rule == "best" and files and (run / LAST).is_file():
+        steps = {step for _, step in read_checkpoint(run / LAST)[1].get("kept", [])}
+        files = [file for file in files if step_of(file) in steps]
     if not files:
         option = "--keep_best 5" if rule == "best" else "--keep_every STEPS"
         raise FileFormatError(f"{run}: holds no checkpoints for --ensemble {rule}; train it with {option}")

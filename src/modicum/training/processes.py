@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from modicum.errors import TrainingError
 from modicum.runtime import Ranks, ranks
 
 PATIENCE = timedelta(minutes=30)
@@ -26,24 +27,39 @@ PATIENCE = timedelta(minutes=30)
 
 @contextmanager
 def processes(device: torch.device) -> Iterator[Ranks]:
-    """Joins the group that torchrun's variables describe and leaves it at the end; alone, there is no group."""
+    """Joins the group that torchrun's variables describe and leaves it at the end; alone, there is no group.
+
+    `TrainingError` where another process is gone, which alone knows why.
+    """
     here = ranks()
     if here.size == 1 or dist.is_initialized():
         yield here
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    own = device.type == "cuda" and device.index is None and torch.cuda.device_count() >= _local_size(here)
+    if own:
+        local_device(device)
+    dist.init_process_group("nccl" if own else "gloo", timeout=PATIENCE)
     try:
         yield here
+    except RuntimeError as error:
+        if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+            raise
+        raise TrainingError("another process ended; what it said before tells why") from error
     finally:
         dist.destroy_process_group()
 
 
 def local_device(device: torch.device) -> torch.device:
-    """This process's own GPU where the device is "cuda" without a number and several processes run."""
+    """This process's GPU where the device is "cuda" without a number and several processes run; its own if they suffice."""
     if device.type == "cuda" and device.index is None and ranks().size > 1:
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
         torch.cuda.set_device(device)
     return device
+
+
+def _local_size(here: Ranks) -> int:
+    """Processes on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", here.size))
 
 
 def together() -> bool:
