@@ -10,11 +10,12 @@ import torch
 
 from modicum.adaptation.learner import HeadLearner
 from modicum.adaptation.saving import load_adapted, save_adapted
-from modicum.backbones.encoder import ImageSpec, build_encoder
-from modicum.episodes.interfaces import AbstractHead
+from modicum.backbones.encoder import Encoder, ImageSpec, build_encoder
+from modicum.configs import BatchNorm
+from modicum.episodes.interfaces import AbstractHead, AbstractLearner
 from modicum.episodes.types import LabelledSet
 from modicum.errors import ConfigError, DataError
-from modicum.registry import HEADS, resolve
+from modicum.registry import HEADS, LEARNERS, resolve
 
 E, N, K, Q, D = 3, 4, 3, 5, 7
 
@@ -24,6 +25,13 @@ def make(name: str, width: int = D) -> AbstractHead:
     wanted = {"n_features": width} if "n_features" in inspect.signature(kind).parameters else {}
     head: AbstractHead = kind(**wanted).double()
     return head
+
+
+def make_learner(name: str, encoder: Encoder, mode: BatchNorm) -> AbstractLearner:
+    if name in HEADS:
+        return HeadLearner(encoder, make(name, encoder.n_features).float(), mode)
+    learner: AbstractLearner = resolve("learner", LEARNERS, name)(encoder, batch_norm=mode)
+    return learner
 
 
 def episode(n: int = N) -> tuple[LabelledSet, torch.Tensor]:
@@ -143,11 +151,10 @@ def test_saved_and_loaded_predictor_gives_the_same_bits(head: AbstractHead, tmp_
 
 
 @pytest.mark.parametrize("mode", ["running", "support", "batch"])
-@pytest.mark.parametrize("name", HEADS)
-def test_learner_adapts_without_changing_itself_in_every_batch_norm_mode(name: str, mode: str) -> None:
+@pytest.mark.parametrize("name", [*HEADS, *LEARNERS])
+def test_learner_adapts_without_changing_itself_in_every_batch_norm_mode(name: str, mode: BatchNorm) -> None:
     encoder = build_encoder("conv4-32", ImageSpec(16, 1))
-    head = make(name, encoder.n_features).float()
-    learner = HeadLearner(encoder, head, mode)
+    learner = make_learner(name, encoder, mode)
     x = torch.rand(2, N * 2, 1, 16, 16)
     y = torch.arange(N).repeat_interleave(2).expand(2, -1)
     query = torch.rand(2, Q, 1, 16, 16)
@@ -158,7 +165,7 @@ def test_learner_adapts_without_changing_itself_in_every_batch_norm_mode(name: s
         assert torch.allclose(learner.adapt(LabelledSet(x[e], y[e]), N)(query[e]), logits[e], atol=1e-4, rtol=1e-4)
     one = learner.adapt(LabelledSet(x, y), N)(query[:, :2])
     sees_other_queries = not torch.allclose(one, logits[:, :2], atol=1e-4, rtol=1e-4)
-    assert sees_other_queries == learner.traits.transductive == (mode == "batch" or head.traits.transductive)
+    assert sees_other_queries == learner.traits.transductive == (mode == "batch" or name == "mct-transductive")
 
 
 def test_support_mode_depends_on_the_support_statistics() -> None:
@@ -170,6 +177,13 @@ def test_support_mode_depends_on_the_support_statistics() -> None:
         learner = HeadLearner(encoder, resolve("method", HEADS, "protonet")(), mode)  # type: ignore[arg-type]
         features = [learner.adapt(LabelledSet(s, y), N).features(query) for s in (x, x * 0.2)]
         assert torch.allclose(*features, atol=1e-5) == same
+
+
+def test_features_of_another_width_are_refused(head: AbstractHead) -> None:
+    support, query = episode()
+    predictor = head.fit(support, N)
+    with pytest.raises(ConfigError, match=f"expected features of width {D}, .* found {D - 1}"):
+        predictor(query[..., 1:])
 
 
 def test_clear_errors() -> None:
@@ -184,6 +198,10 @@ def test_clear_errors() -> None:
     for name in ("ridge", "r2d2"):
         with pytest.raises(ConfigError, match="penalty: expected more than 0, found 0"):
             resolve("method", HEADS, name)(penalty=0)
+    same = LabelledSet(1e6 * torch.randn(1, D).expand(6, D), torch.arange(6) % 2)
+    for name in ("ridge", "r2d2", "metaoptnet-rr"):  # identical pictures: the penalty is all that keeps it regular
+        with pytest.raises(DataError, match=r"drown the penalty in torch\.float32; divide them by their norm"):
+            make(name).float().fit(same, 2)
     with pytest.raises(ConfigError, match="did you mean 'protonet'"):
         resolve("method", HEADS, "protonett")
 

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modicum.adaptation.protonet import class_means
-from modicum.adaptation.targets import hide_absent, label_weights, require_support
+from modicum.adaptation.targets import hide_absent, label_weights, require_support, require_width
 from modicum.episodes.interfaces import AbstractHead, Adapted
 from modicum.episodes.types import LabelledSet, Traits
 from modicum.errors import ConfigError
@@ -48,6 +48,7 @@ class CosineClassifier(Adapted):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (..., Q, N) of features x (..., Q, D)."""
+        require_width(x, self.prototypes.shape[-1])
         return hide_absent(self.scale * cosine_similarities(x, self.prototypes), self.out_mask)
 
 

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from modicum.adaptation.ridge import LinearClassifier, fit_ridge
 from modicum.adaptation.solvers.crammer_singer import DualSolution, solve_dual
-from modicum.adaptation.targets import hide_absent, label_weights, refuse_soft_labels, require_support
+from modicum.adaptation.targets import hide_absent, label_weights, refuse_soft_labels, require_support, require_width
 from modicum.episodes.interfaces import AbstractHead, Adapted
 from modicum.episodes.types import LabelledSet, Traits
 from modicum.errors import ConfigError
@@ -72,6 +72,7 @@ class SupportVectorClassifier(Adapted):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (..., Q, N) of features x (..., Q, D)."""
+        require_width(x, self.weight.shape[-2])
         return hide_absent(self.scale * (x @ self.weight), self.out_mask)
 
 

@@ -20,7 +20,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from modicum.adaptation.targets import hide_absent, label_weights, require_support
+from modicum.adaptation.targets import hide_absent, label_weights, require_support, require_width
 from modicum.episodes.interfaces import AbstractHead, Adapted
 from modicum.episodes.types import LabelledSet, Traits
 from modicum.errors import ConfigError
@@ -61,6 +61,7 @@ class PrototypeClassifier(Adapted):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (..., Q, N) of features x (..., Q, D)."""
+        require_width(x, self.prototypes.shape[-1])
         distances = squared_distances(x, self.prototypes)
         if self.config["normalize"]:
             distances = distances / x.shape[-1]

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from modicum.adaptation.solvers.ridge import ridge_weights
-from modicum.adaptation.targets import hide_absent, label_weights, require_support
+from modicum.adaptation.targets import hide_absent, label_weights, require_support, require_width
 from modicum.episodes.interfaces import AbstractHead, Adapted
 from modicum.episodes.types import LabelledSet, Traits
 from modicum.errors import ConfigError
@@ -53,6 +53,7 @@ class LinearClassifier(Adapted):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (..., Q, N) of features x (..., Q, D)."""
+        require_width(x, self.weight.shape[-2])
         return hide_absent(self.scale * (x @ self.weight) + self.bias, self.out_mask)
 
 

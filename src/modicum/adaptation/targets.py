@@ -77,6 +77,15 @@ def _check_ids(features: LabelledSet) -> None:
         )
 
 
+def require_width(x: Tensor, width: int) -> None:
+    """Raise `ConfigError` where features x (..., D) are not as wide as those that a predictor was fitted to."""
+    if x.shape[-1] != width:
+        raise ConfigError(
+            f"x: expected features of width {width}, which this predictor was fitted to, found {x.shape[-1]};"
+            " use the encoder of its support set"
+        )
+
+
 def refuse_soft_labels(features: LabelledSet, method: str, instead: str) -> None:
     """Raise `ConfigError` where a method that reads hard labels only was given soft ones."""
     if features.soft is not None:
