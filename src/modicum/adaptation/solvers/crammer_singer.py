@@ -216,8 +216,8 @@ def solve_dual(
     0; a picture whose own way is absent is not there either. Gradients reach the kernel, once. Cost: about ten to twenty
     factorisations of N matrices S x S, memory for four such batches.
 
-    The residual is at most 1e-9 (1e-4 where alpha is rounded to float32) for C max_i K_ii up to about 1e5; beyond, the
-    rounding of K itself lifts it in proportion.
+    The residual is at most 1e-9 for C max_i K_ii up to about 1e5, and 1e-4 where alpha is rounded to float32, there up to
+    about 1e3 only if classes share a picture; beyond, the rounding of K and of alpha lifts it in proportion.
 
     `ConfigError` for shapes and C; `DataError` for a kernel that is not finite or not positive semi-definite.
     """
