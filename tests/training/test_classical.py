@@ -61,7 +61,8 @@ def test_a_paired_batch_holds_two_different_pictures_of_each_class() -> None:
 @pytest.mark.parametrize("regularizer", ["none", "feature-clustering", "hyperplane-variation"])
 def test_a_step_equals_torchs_own_modules(tmp_path: Path, regularizer: str) -> None:
     """Plain loop: encoder in train mode, the regulariser by its formula pair by pair, SGD by torch."""
-    own = config(tmp_path, regularizer=regularizer, coefficient=0.3, weight_decay=1e-4)
+    weight = {} if regularizer == "none" else {"coefficient": 0.3}
+    own = config(tmp_path, regularizer=regularizer, weight_decay=1e-4, **weight)
     ours, plain = (Trainer(own, open_pictures("digits", size=16)) for _ in range(2))
     network = plain.module
     rows = plain.objective.batch(0)
@@ -148,6 +149,7 @@ def test_bad_requests_are_refused(tmp_path: Path) -> None:
         ({"regularizer": "feature-clustering", "batch_pictures": 7}, "batch_pictures: expected an even number"),
         ({"method": "protonet", "regularizer": "feature-clustering"}, "belongs to --method classical"),
         ({"coefficient": -1.0}, "coefficient: expected 0 or more"),
+        ({"coefficient": 0.1}, "coefficient: 0.1 weighs a regularizer, but none"),
         ({"method": "fine-tune"}, "is MAML, which this version does not have"),
         ({"svm_c": 0.0}, "svm_c: expected more than 0"),
         ({"support_noise": True}, "give --support_pool too"),

@@ -89,6 +89,10 @@ class Train:
             f"regularizer: {self.regularizer} belongs to --method classical, found --method {self.method}",
         )
         require(
+            regularized or self.coefficient == type(self).coefficient,
+            f"coefficient: {self.coefficient} weighs a regularizer, but none was asked for; give --regularizer",
+        )
+        require(
             not regularized or (self.batch_pictures >= 4 and self.batch_pictures % 2 == 0),
             f"batch_pictures: expected an even number from 4 on, two pictures of each class; found {self.batch_pictures}",
         )
