@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from modicum.cli import main
 from modicum.errors import ConfigError
 from modicum.runtime import Ranks, device, philox, ranks, torch_generator
 
@@ -44,3 +45,12 @@ def test_ranks_as_torchrun_sets_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert ranks() == Ranks(1, 4)
+
+
+def test_commands_that_share_no_work_refuse_several_processes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for command in (["compare", "a", "b"], ["reproduce", "table_5_3"]):
+        assert main(command) == 2
+        assert f"{command[0]} runs in one process, found 2" in capsys.readouterr().err

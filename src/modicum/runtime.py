@@ -34,6 +34,13 @@ def ranks() -> Ranks:
     return Ranks(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
 
 
+def require_one_process(command: str) -> None:
+    """Raise `ConfigError` under torchrun, for a command whose processes would all do the same and write the same files."""
+    size = ranks().size
+    if size > 1:
+        raise ConfigError(f"{command} runs in one process, found {size}; only train and evaluate share work under torchrun")
+
+
 def philox(seed: int, stream: str, counter: int) -> np.random.Generator:
     """A generator that is a pure function of (seed, stream, counter).
 

@@ -9,6 +9,7 @@ from typing import Any
 from modicum.commands.output import percent, show_table
 from modicum.commands.progress import progress
 from modicum.configs import Compare
+from modicum.runtime import require_one_process
 
 VERDICTS = {"later": "{later} better", "first": "{first} better", "undecided": "undecided"}
 PAGE = "report.html"
@@ -56,6 +57,7 @@ def show(record: Mapping[str, Any]) -> None:
 
 def run(config: Compare) -> int:
     """Compare, print the tables, and write the page where a folder was asked for."""
+    require_one_process("compare")
     from modicum.files import check_writable
     from modicum.training.comparison import compare
 

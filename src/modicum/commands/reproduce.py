@@ -8,6 +8,7 @@ from dataclasses import asdict
 from modicum.commands.output import show_table, write_result
 from modicum.commands.progress import progress
 from modicum.configs import Reproduce
+from modicum.runtime import require_one_process
 
 LIST = "list"
 
@@ -30,6 +31,7 @@ def run(config: Reproduce) -> int:
     if config.name == LIST:
         _show_recipes(config)
         return 0
+    require_one_process("reproduce")
     from modicum.recipes.runner import reproduce
     from modicum.recipes.table import as_text
 
