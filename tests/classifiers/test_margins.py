@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from modicum.classifiers import margins
 from modicum.classifiers.margins import MARGINS, MarginPath
 from modicum.classifiers.rules import row_weights
 
@@ -61,6 +62,23 @@ def test_they_are_scikit_learns(classes: int) -> None:
     c = 2.0 if classes > 2 else 4.0  # two weight vectors +-v/2 cost half of what one v does
     logistic = LogisticRegression(C=c, fit_intercept=False, tol=1e-10, max_iter=10_000).fit(ones, labels).coef_
     assert np.c_[w.T, b] == pytest.approx(logistic if classes > 2 else np.concatenate([-logistic, logistic]) / 2, abs=1e-4)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_large_features_of_classes_that_overlap_are_solved_to_the_end(
+    classes: int, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Where LIBLINEAR stops early, the optimum is found all the same; where classes are weighted, the stop is said."""
+    x, labels = _data(classes=classes)
+    expected = MarginPath(x, labels, classes).solve("metaoptnet-svm", 1.0, exact=True)[0]
+    monkeypatch.setattr(margins, "_MOST_PASSES", 3)
+    found = MarginPath(x, labels, classes).solve("metaoptnet-svm", 1.0, exact=True)[0]
+    assert found == pytest.approx(expected, abs=1e-4)
+    MarginPath(x, labels, classes).solve("metaoptnet-svm", 1.0, exact=False)
+    assert not recwarn.list
+    weights = np.where(labels == 0, 2.0, 1.0)
+    with pytest.warns(UserWarning, match="metaoptnet-svm: stopped before its optimum at C 1"):
+        MarginPath(x, labels, classes, weights).solve("metaoptnet-svm", 1.0, exact=True)
 
 
 @pytest.mark.parametrize("head", MARGINS)
