@@ -69,7 +69,8 @@ def test_models_of_other_sizes_meet_the_tasks_that_evaluate_gives_them(runs: Pat
     expected = paired_interval(values["two"], values["one"], "")
     gap = found["differences"][0]
     assert (gap["difference"], gap["ci95"]) == pytest.approx((expected.mean, expected.ci95), abs=1e-6)
-    assert gap["verdict"] == ("undecided" if abs(gap["difference"]) <= gap["ci95"] else gap["verdict"])
+    ahead = "later" if gap["difference"] > 0 else "first"
+    assert gap["verdict"] == ("undecided" if abs(gap["difference"]) <= gap["ci95"] else ahead)
     assert [(m["size"], m["channels"], m["head"]) for m in found["models"]] == [(16, 1, "protonet"), (20, 3, "r2d2")]
 
 
