@@ -15,6 +15,7 @@ from modicum.adaptation.probes import LinearProbeHead, SVMProbeHead
 from modicum.adaptation.protonet import ProtoNetHead
 from modicum.adaptation.r2d2 import R2D2Head
 from modicum.adaptation.ridge import RidgeHead
+from modicum.backbones.encoder import ImageSpec, build_encoder
 from modicum.classifiers.classifier import Request
 from modicum.classifiers.fitting import fit_classifier
 from modicum.classifiers.rules import fit_rule
@@ -24,7 +25,7 @@ from modicum.cli import main
 from modicum.data.pictures import PictureSet, open_pictures
 from modicum.episodes.types import LabelledSet
 from modicum.errors import ConfigError
-from modicum.models import load_encoder
+from modicum.models import load_encoder, save_encoder
 from modicum.training.runs import load_learner
 
 FEW = "--ways 3 --shots 2 --queries 2 --batch 1 --backbone conv4-32 --threads 1 --no_tensorboard"
@@ -169,6 +170,12 @@ def test_heads_that_make_no_classifier_say_why(
     assert main(filled.split()) == 2
     assert re.search(message, " ".join(capsys.readouterr().err.split()))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_saved_encoder_has_no_lengths_for_mct(tmp_path: Path) -> None:
+    save_encoder(build_encoder("conv4-32", ImageSpec(16, 1)), tmp_path, "card")
+    with pytest.raises(ConfigError, match="head: mct has learned lengths, which only a run trained with it holds"):
+        request_of("mct", str(tmp_path))
 
 
 def test_fit_takes_mct_from_the_run_it_embeds_with(runs: dict[str, Path]) -> None:

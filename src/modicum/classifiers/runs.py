@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from modicum.classifiers.classifier import Request
 from modicum.classifiers.learned import LearnedLength, learned_length
 from modicum.classifiers.rules import Settings
-from modicum.errors import ConfigError
+from modicum.errors import ConfigError, FileFormatError
 from modicum.runtime import Progress
 
 if TYPE_CHECKING:
@@ -91,7 +91,11 @@ def request_of(head: str, encoder: str, folds: int = 5, seed: int = 0) -> Reques
     if head == "mct" and (Path(encoder) / "config.json").is_file():
         from modicum.training.runs import read_run
 
-        if (method := read_run(encoder)[0].method) in LEARNED_BY:
+        try:
+            method = read_run(encoder)[0].method
+        except FileFormatError:  # an encoder's folder, no run
+            return Request(head, folds, seed)
+        if method in LEARNED_BY:
             return request_of_run(encoder, head, folds, seed)[1]
         raise ConfigError(f"head: mct needs a run trained with mct, found one trained with {method}; take another head")
     return Request(head, folds, seed)
