@@ -145,8 +145,8 @@ def _told(
     )
     sure = (
         f"Intervals of accuracies and differences are over {record['interval_over']}. Each difference is taken task by "
-        "task, so what makes a task hard for both models cancels. It says which of these trained models is better on these classes; "
-        "which method is better takes several trainings (at least three seeds) of each."
+        "task, so what makes a task hard for both models cancels. It says which of these trained models is better on these "
+        "classes; which method is better takes several trainings (at least three seeds) of each."
     )
     told = [("What is this?", what), ("Which is better?", " ".join(_better(*entry) for entry in differences)),
             ("How sure is that?", sure)]  # fmt: skip
