@@ -39,13 +39,14 @@ def support_vector_dual(
 ) -> DualSolution:
     """The SVM's dual on features z (..., S, D) and one-hot labels (..., S, N), with z z^T + ridge I as its kernel.
 
-    The kernel is formed in float64 whatever the features' dtype: rounded in float32 it can have negative eigenvalues.
+    Kernel and alpha are float64 whatever the features' dtype: rounded in float32 the kernel can have negative eigenvalues,
+    and alpha lose what large entries of identical pictures cancel to. Round W = z^T alpha, not alpha.
     """
     exact = z.double()
     kernel = exact @ exact.mT
     if ridge:
         kernel = kernel + ridge * torch.eye(kernel.shape[-1], dtype=kernel.dtype, device=kernel.device)
-    return solve_dual(kernel, labels, C, present, z.dtype)
+    return solve_dual(kernel, labels, C, present)
 
 
 @final
@@ -103,7 +104,7 @@ class MetaOptNetSVMHead(AbstractHead):
             rows = labels.new_ones(labels.shape[:-1], dtype=torch.bool) if features.mask is None else features.mask
             present = rows.unsqueeze(-1) if out_mask is None else rows.unsqueeze(-1) & out_mask.unsqueeze(-2)
         solution = support_vector_dual(features.x, labels, self.C, self.ridge, present)
-        weight = features.x.mT @ solution.alpha
+        weight = (features.x.double().mT @ solution.alpha).to(features.x.dtype)
         return SupportVectorClassifier(weight, self.scale, solution.residual, out_mask, features.id)
 
 
