@@ -50,12 +50,14 @@ def in_processes(work: Callable[[], None], size: int = 2) -> None:
     for child in children:
         child.start()
     multiprocessing.connection.wait([child.sentinel for child in children], 120)
-    if any(child.exitcode not in (0, None) for child in children):  # the others wait for it in vain
+    if not any(child.exitcode not in (0, None) for child in children):  # else the others wait for it in vain
         for child in children:
-            child.kill()
+            child.join(120)
+    codes = [child.exitcode for child in children]
     for child in children:
-        child.join(120)
-    assert [child.exitcode for child in children] == [0] * size
+        child.kill()
+        child.join()
+    assert codes == [0] * size
 
 
 METHODS = {
@@ -149,12 +151,17 @@ def test_batch_norm_over_processes_is_that_of_the_whole_batch(tmp_path: Path) ->
     in_processes(work)
 
 
-def test_fewer_tasks_than_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch": 1}, "batch: 1 tasks cannot be shared by 2 processes"),
+        ({"method": "classical", "batch_pictures": 9}, "batch_pictures: 9 cannot be shared evenly by 2"),
+    ],
+)
+def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     def work() -> None:
-        with pytest.raises(ConfigError, match="batch: 1 tasks cannot be shared by 2 processes"):
-            train(config(tmp_path / "a", batch=1))
-        with pytest.raises(ConfigError, match="batch_pictures: 9 cannot be shared evenly by 2"):
-            train(config(tmp_path / "b", method="classical", batch_pictures=9))
+        with pytest.raises(ConfigError, match=message):
+            train(config(tmp_path, **changes))
 
     in_processes(work)
 
