@@ -27,7 +27,6 @@ PREDICTORS: Mapping[str, str] = {
     "PrototypeClassifier": "modicum.adaptation.protonet:PrototypeClassifier",
     "CosineClassifier": "modicum.adaptation.cosine:CosineClassifier",
     "LinearClassifier": "modicum.adaptation.ridge:LinearClassifier",
-    "SupportVectorClassifier": "modicum.adaptation.metaoptnet:SupportVectorClassifier",
     "MCTClassifier": "modicum.adaptation.mct:MCTClassifier",
 }
 BACKBONES: Mapping[str, str] = {

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 
 from modicum.adaptation.ridge import LinearClassifier, fit_ridge
 from modicum.adaptation.solvers.crammer_singer import DualSolution, solve_dual
-from modicum.adaptation.targets import hide_absent, label_weights, refuse_soft_labels, require_support, require_width
-from modicum.episodes.interfaces import AbstractHead, Adapted
+from modicum.adaptation.targets import label_weights, refuse_soft_labels, require_support
+from modicum.episodes.interfaces import AbstractHead
 from modicum.episodes.types import LabelledSet, Traits
 from modicum.errors import ConfigError
 
@@ -50,34 +50,6 @@ def support_vector_dual(
 
 
 @final
-class SupportVectorClassifier(Adapted):
-    """logits = scale * (x W). residual (...,): the KKT residual of the dual that W comes from."""
-
-    def __init__(
-        self,
-        weight: Tensor,
-        scale: Tensor,
-        residual: Tensor,
-        out_mask: Tensor | None = None,
-        support_ids: Tensor | None = None,
-    ) -> None:
-        super().__init__({}, support_ids)
-        self.register_buffer("weight", weight)
-        self.register_buffer("scale", scale)
-        self.register_buffer("residual", residual)
-        self.register_buffer("out_mask", out_mask)
-        self.weight: Tensor
-        self.scale: Tensor
-        self.residual: Tensor
-        self.out_mask: Tensor | None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (..., Q, N) of features x (..., Q, D)."""
-        require_width(x, self.weight.shape[-2])
-        return hide_absent(self.scale * (x @ self.weight), self.out_mask)
-
-
-@final
 class MetaOptNetSVMHead(AbstractHead):
     """Multi-class SVM of Crammer and Singer, C > 0, solved in its dual; learned scale. ridge >= 0: see Deviations."""
 
@@ -94,8 +66,8 @@ class MetaOptNetSVMHead(AbstractHead):
         self.C, self.ridge = float(C), float(ridge)
         self.scale = nn.Parameter(torch.tensor(float(scale)))
 
-    def fit(self, features: LabelledSet, n_out: int, out_mask: Tensor | None = None) -> SupportVectorClassifier:
-        """Support vector weights of features x (..., S, D)."""
+    def fit(self, features: LabelledSet, n_out: int, out_mask: Tensor | None = None) -> LinearClassifier:
+        """Support vector weights of features x (..., S, D), with the KKT residual of the dual that they come from."""
         refuse_soft_labels(features, "metaoptnet-svm", "ridge or protonet")
         labels = label_weights(features, n_out)
         require_support(labels, out_mask)
@@ -105,7 +77,8 @@ class MetaOptNetSVMHead(AbstractHead):
             present = rows.unsqueeze(-1) if out_mask is None else rows.unsqueeze(-1) & out_mask.unsqueeze(-2)
         solution = support_vector_dual(features.x, labels, self.C, self.ridge, present)
         weight = (features.x.double().mT @ solution.alpha).to(features.x.dtype)
-        return SupportVectorClassifier(weight, self.scale, solution.residual, out_mask, features.id)
+        bias = torch.zeros_like(self.scale)
+        return LinearClassifier(weight, self.scale, bias, out_mask, features.id, solution.residual)
 
 
 @final

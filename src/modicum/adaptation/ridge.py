@@ -31,7 +31,10 @@ from modicum.errors import ConfigError
 
 @final
 class LinearClassifier(Adapted):
-    """logits = scale * (x W) + bias."""
+    """logits = scale * (x W) + bias.
+
+    residual (...,): what an iterative solver left of its equations when it stopped; None for closed forms.
+    """
 
     def __init__(
         self,
@@ -40,16 +43,19 @@ class LinearClassifier(Adapted):
         bias: Tensor,
         out_mask: Tensor | None = None,
         support_ids: Tensor | None = None,
+        residual: Tensor | None = None,
     ) -> None:
         super().__init__({}, support_ids)
         self.register_buffer("weight", weight)
         self.register_buffer("scale", scale)
         self.register_buffer("bias", bias)
         self.register_buffer("out_mask", out_mask)
+        self.register_buffer("residual", residual)
         self.weight: Tensor
         self.scale: Tensor
         self.bias: Tensor
         self.out_mask: Tensor | None
+        self.residual: Tensor | None
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (..., Q, N) of features x (..., Q, D)."""

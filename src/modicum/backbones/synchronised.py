@@ -29,12 +29,14 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, x: Tensor) -> Tensor:
+        """The sum of x over processes."""
         total = x.clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> Tensor:
+        """The sum of the gradients: x enters the result on every process."""
         total = gradient.clone()
         dist.all_reduce(total)
         return total
@@ -45,6 +47,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, x: Tensor) -> Tensor:
+        """Rows (R n, ...) of x (n, ...) on R processes."""
         context.n, context.rank = len(x), dist.get_rank()
         parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
         dist.all_gather(parts, x.contiguous())
@@ -52,6 +55,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> Tensor:
+        """This process's rows of the summed gradient."""
         total = gradient.clone()
         dist.all_reduce(total)
         return total[context.rank * context.n : (context.rank + 1) * context.n]

@@ -153,6 +153,7 @@ class _Dual(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, p: Tensor, y: Tensor, other: Tensor, there: Tensor, row: Tensor) -> Tensor:
+        """alpha / C (T, N, S) of the fields of a `_Task`."""
         task = _Task(p, y, other, there, row)
         t, m = _interior_point(task)
         dual = task.dual(t)
@@ -162,6 +163,7 @@ class _Dual(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None, None]:
+        """dL/dp (T, S, S) of dL/d(alpha / C), by the module's last equation; labels and places get none."""
         *fields, t, m, dual = ctx.saved_tensors
         task = _Task(*fields)
         t, m = t.clamp(min=NEAREST), m.clamp(min=NEAREST)
