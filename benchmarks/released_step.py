@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import statistics
-import subprocess
 import sys
 import time
 import types
 from collections.abc import Callable
 from typing import Any
+
+from side_by_side import child, quartiles, shown, write_rows
 
 WAYS, SHOTS = 5, 5
 CHANNELS = {84: 3, 32: 3, 28: 1}
@@ -84,12 +83,6 @@ def released_step(folder: str, size: int, backbone: str, method: str, tasks: int
     return step
 
 
-def quartiles(values: list[float]) -> dict[str, float]:
-    """Median and quartiles."""
-    low, middle, high = statistics.quantiles(values, n=4)
-    return {"median": middle, "low": low, "high": high}
-
-
 def measure(options: argparse.Namespace, size: int, backbone: str, method: str) -> dict[str, Any]:
     """Both sides in turn in this process."""
     import torch
@@ -110,28 +103,6 @@ def measure(options: argparse.Namespace, size: int, backbone: str, method: str) 
     if "released" in times:
         row["ratio"] = quartiles([peer / ours for peer, ours in zip(times["released"], times["modicum"], strict=True)])
     return row
-
-
-def child(arguments: list[str], limit: float) -> dict[str, Any] | None:
-    """The JSON a child process of this script prints; None where it fails or takes too long."""
-    threads = arguments[arguments.index("--threads") + 1]
-    environment = {**os.environ, "OMP_NUM_THREADS": threads}
-    command = [sys.executable, __file__, *arguments]
-    try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit)
-    except subprocess.TimeoutExpired:
-        print(f"{' '.join(arguments)}: stopped after {limit:.0f} s", file=sys.stderr)
-        return None
-    if done.returncode:
-        print(f"{' '.join(arguments)}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
-        return None
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def shown(times: dict[str, float] | None, unit: float = 1e3) -> str:
-    """median [low..high], or - for an absent side."""
-    return "-" if times is None else f"{times['median'] * unit:.4g} [{times['low'] * unit:.4g}..{times['high'] * unit:.4g}]"
 
 
 def main() -> None:
@@ -159,13 +130,14 @@ def main() -> None:
     peer = ["--metaoptnet", options.metaoptnet] if options.metaoptnet else []
     for size, backbone, method in ((s, b, m) for s in options.sizes for b in options.backbones for m in options.methods):
         call = ["--child", "--sizes", str(size), "--backbones", backbone, "--methods", method, *numbers]
-        row = (child([*call, *peer], options.limit) if peer else None) or child(call, options.limit) or {}
+        row = (
+            (child(__file__, [*call, *peer], options.limit) if peer else None) or child(__file__, call, options.limit) or {}
+        )
         rows.append({"size": size, "backbone": backbone, "method": method, "tasks": options.tasks, **row})
         cells = [str(size), backbone, method, shown(row.get("modicum")), shown(row.get("released"))]
         print("| " + " | ".join([*cells, shown(row.get("ratio"), 1)]) + " |", flush=True)
     if options.json:
-        with open(options.json, "w") as out:
-            json.dump({"schema": 1, "rows": rows}, out, indent=1)
+        write_rows(options.json, rows)
 
 
 if __name__ == "__main__":

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import subprocess
 import sys
 import time
 import types
 from collections.abc import Callable
 from typing import Any
+
+from side_by_side import child, quartiles, shown, write_rows
 
 TASKS, WAYS, QUERIES, WIDTH, C = 8, 5, 15, 640, 0.1
 Head = Callable[[Any, Any, Any], Any]
@@ -80,12 +80,6 @@ def pass_seconds(head: Head, shots: int) -> float:
     return taken
 
 
-def quartiles(values: list[float]) -> dict[str, float]:
-    """Median and quartiles."""
-    low, middle, high = statistics.quantiles(values, n=4)
-    return {"median": middle, "low": low, "high": high}
-
-
 def measure(shots: int, repeats: int, threads: int, folder: str | None) -> dict[str, Any]:
     """Both sides in turn in this process."""
     import torch
@@ -116,25 +110,6 @@ def _residual(support: Any, labels: Any) -> Any:
     return MetaOptNetSVMHead(C=C).double().fit(LabelledSet(support, labels), WAYS).residual.max()
 
 
-def child(arguments: list[str], limit: float) -> dict[str, Any] | None:
-    """The JSON a child process of this script prints; None where it fails or takes too long."""
-    try:
-        done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, timeout=limit)
-    except subprocess.TimeoutExpired:
-        print(f"{' '.join(arguments)}: stopped after {limit:.0f} s", file=sys.stderr)
-        return None
-    if done.returncode:
-        print(f"{' '.join(arguments)}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
-        return None
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def shown(times: dict[str, float] | None, unit: float = 1e3) -> str:
-    """median [low..high], or - for an absent side."""
-    return "-" if times is None else f"{times['median'] * unit:.4g} [{times['low'] * unit:.4g}..{times['high'] * unit:.4g}]"
-
-
 def main() -> None:
     """Run every number of shots and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -153,8 +128,10 @@ def main() -> None:
     print("| shots | modicum ms | released ms | times as fast | difference | residual |\n" + "|---" * 6 + "|")
     for shots in options.shots:
         call = ["--child", str(shots), "--repeats", str(options.repeats), "--threads", str(options.threads)]
-        with_peer = child([*call, "--metaoptnet", options.metaoptnet], options.limit) if options.metaoptnet else None
-        row = with_peer or child(call, options.limit) or {}
+        with_peer = (
+            child(__file__, [*call, "--metaoptnet", options.metaoptnet], options.limit) if options.metaoptnet else None
+        )
+        row = with_peer or child(__file__, call, options.limit) or {}
         rows.append({"shots": shots, "threads": options.threads, **row})
         gap = f"{row['difference']:.1e}" if "difference" in row else "-"
         residual = f"{row['residual']:.1e}" if row else "-"
@@ -168,8 +145,7 @@ def main() -> None:
         ]
         print("| " + " | ".join(cells) + " |", flush=True)
     if options.json:
-        with open(options.json, "w") as out:
-            json.dump({"schema": 1, "rows": rows}, out, indent=1)
+        write_rows(options.json, rows)
 
 
 if __name__ == "__main__":
