@@ -22,7 +22,12 @@ HEADS: Mapping[str, str] = {
     "svm": "modicum.adaptation.probes:SVMProbeHead",
 }
 LEARNERS: Mapping[str, str] = {"fine-tune": "modicum.adaptation.fine_tuning:FineTuningLearner"}
-METHODS: tuple[str, ...] = (*HEADS, "classical")
+GRADIENT_METHODS: tuple[str, ...] = (
+    "maml", "fomaml", "maml++", "meta-sgd", "anil", "boil", "proto-maml", "fo-proto-maml", "l2f", "alfa", "reptile",
+    "reptile-wc",
+)  # fmt: skip
+"""Methods whose learner adapts by gradient steps; `modicum.adaptation.gradient.methods` puts them together."""
+METHODS: tuple[str, ...] = (*HEADS, "classical", *GRADIENT_METHODS)
 PREDICTORS: Mapping[str, str] = {
     "PrototypeClassifier": "modicum.adaptation.protonet:PrototypeClassifier",
     "CosineClassifier": "modicum.adaptation.cosine:CosineClassifier",

@@ -9,7 +9,7 @@ Sergey Ioffe, Christian Szegedy: Batch Normalization, ICML 2015, arXiv 1502.0316
 |---|---|---|
 | running | the module's buffers, moving averages from training | `forward_frozen` with `copy_buffers` |
 | support | mean and biased variance of the task's support set, frozen | `support_buffers`, then `forward_frozen` |
-| batch | those of the batch the query sits in: it sees the other queries | `forward_batch` |
+| batch | those of the batch the query sits in: it sees the other queries | `forward_batch`; `forward_own` for gradients |
 
 Training (`forward_training`) normalises by the batch and moves copies of the buffers by the layers' momentum, with the
 unbiased variance sum (v - mean)^2 / (m - 1), as torch does. Only the outer loop puts such copies back into a module.
@@ -86,12 +86,16 @@ def normalise(x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None, 
 
 
 class _Layers(TorchFunctionMode):
-    """Answers calls of `F.batch_norm`: differentiable in the statistics; with `record`, by the statistics of its input."""
+    """Answers calls of `F.batch_norm`: differentiable in the statistics; with `record`, by the statistics of its input.
 
-    def __init__(self, buffers: Mapping[str, Tensor], record: bool) -> None:
+    own: by the statistics of its input in torch's own kernel, through which gradients flow; recorded ones are detached.
+    traced: gradients flow into the statistics; None where they say so themselves, which inside vmap they do not.
+    """
+
+    def __init__(self, buffers: Mapping[str, Tensor], record: bool, own: bool = False, traced: bool | None = None) -> None:
         super().__init__()
         self.names = {id(buffer): name for name, buffer in buffers.items()}
-        self.record = record
+        self.record, self.own, self.traced = record, own, traced
         self.found: Buffers = {}
 
     def __torch_function__(
@@ -114,8 +118,13 @@ class _Layers(TorchFunctionMode):
     ) -> Tensor:
         if running_mean is None or running_var is None:
             raise ConfigError("batch norm: a layer keeps no running statistics, so its output cannot be frozen")
+        if self.own:
+            if self.record:
+                self._statistics(input.detach(), running_mean, running_var)
+            return F.batch_norm(input, None, None, weight, bias, True, 0.0, eps)
         mean, variance = self._statistics(input, running_mean, running_var) if self.record else (running_mean, running_var)
-        if torch.is_grad_enabled() and (mean.requires_grad or variance.requires_grad):
+        traced = mean.requires_grad or variance.requires_grad if self.traced is None else self.traced
+        if torch.is_grad_enabled() and traced:
             return normalise(input, mean, variance, weight, bias, eps)
         return F.batch_norm(input, mean, variance, weight, bias, False, 0.0, eps)
 
@@ -142,11 +151,14 @@ def forward_training(module: nn.Module, x: Tensor, buffers: Mapping[str, Tensor]
     return features, updated
 
 
-def forward_frozen(module: nn.Module, x: Tensor, buffers: Mapping[str, Tensor]) -> Tensor:
-    """Features of x in evaluation mode under the given buffers; no picture's features depend on another's."""
+def forward_frozen(module: nn.Module, x: Tensor, buffers: Mapping[str, Tensor], traced: bool | None = None) -> Tensor:
+    """Features of x in evaluation mode under the given buffers; no picture's features depend on another's.
+
+    traced: whether gradients flow into the statistics, None to ask the tensors (which cannot say inside vmap).
+    """
     given = dict(buffers)
-    differentiable = any(buffer.requires_grad for buffer in given.values())
-    with _training(module, False), _Layers(given, record=False) if differentiable else nullcontext():
+    differentiable = any(buffer.requires_grad for buffer in given.values()) if traced is None else traced
+    with _training(module, False), _Layers(given, record=False, traced=traced) if differentiable else nullcontext():
         features: Tensor = functional_call(module, given, (x,))
     return features
 
@@ -162,6 +174,28 @@ def support_buffers(module: nn.Module, x: Tensor, parameters: Mapping[str, Tenso
     with _training(module, False), _Layers(buffers, record=True) as layers:
         features: Tensor = functional_call(module, {**(parameters or {}), **buffers}, (x,))
     return features, {**buffers, **layers.found}
+
+
+def forward_own(
+    module: nn.Module, x: Tensor, parameters: Mapping[str, Tensor], record: bool = False, differentiable: bool = False
+) -> tuple[Tensor, Buffers]:
+    """Outputs of x under its own statistics, fast to differentiate twice; may stand inside vmap.
+
+    As `support_buffers`, but the statistics come back only with `record`, then detached, or with `differentiable`, which
+    takes the slow way; other buffers are not among them. `x` needs two values per channel at least.
+    """
+    buffers = dict(module.named_buffers())
+    with (
+        _training(module, False),
+        _Layers(buffers, record=record or differentiable, own=not differentiable, traced=True) as layers,
+    ):
+        outputs: Tensor = functional_call(module, {**parameters, **buffers}, (x,))
+    return outputs, layers.found
+
+
+def has_batch_norm(module: nn.Module) -> bool:
+    """Whether any layer of a module normalises by statistics of a batch."""
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
 
 
 def forward_batch(module: nn.Module, x: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:

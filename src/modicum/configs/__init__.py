@@ -4,12 +4,16 @@ from modicum.configs.classifying import Adapt, Check, Extend, Fit, Forget, Predi
 from modicum.configs.measuring import Cache, Compare, Demo, Evaluate, Report, Reproduce
 from modicum.configs.options import (
     KNOWN_SETS,
+    Adaptivity,
     BatchNorm,
     Ensemble,
+    Init,
+    Moves,
     Precision,
     Regularizer,
     Scale,
     Schedule,
+    Strategy,
     require,
     require_known,
 )
@@ -18,6 +22,7 @@ from modicum.configs.training import Train
 __all__ = [
     "KNOWN_SETS",
     "Adapt",
+    "Adaptivity",
     "BatchNorm",
     "Cache",
     "Check",
@@ -28,6 +33,8 @@ __all__ = [
     "Extend",
     "Fit",
     "Forget",
+    "Init",
+    "Moves",
     "Precision",
     "Predict",
     "Regularizer",
@@ -35,6 +42,7 @@ __all__ = [
     "Reproduce",
     "Scale",
     "Schedule",
+    "Strategy",
     "Train",
     "require",
     "require_known",

@@ -14,6 +14,10 @@ Schedule = Literal["lee", "classical", "halving", "cosine", "constant"]
 Regularizer = Literal[
     "none", "feature-clustering", "hyperplane-variation", "feature-clustering-batch", "hyperplane-variation-printed"
 ]
+Strategy = Literal["auto", "loop", "grouped", "vmap", "compiled"]
+Init = Literal["method", "meta", "random", "l2f", "prototypes"]
+Moves = Literal["method", "all", "head", "body"]
+Adaptivity = Literal["generated", "learned", "fixed"]
 Ensemble = Literal["none", "best", "periodic"]
 Scale = Literal["smoke", "cpu", "full"]
 KNOWN_SETS = ("digits", "omniglot", "cifar-fs", "fc100", "mini-imagenet")

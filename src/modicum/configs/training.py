@@ -5,12 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from modicum.configs.options import BatchNorm, Precision, Regularizer, Schedule, require, require_known
-from modicum.registry import BACKBONES, METHODS
+from modicum.configs.gradient import check_gradient
+from modicum.configs.options import (
+    Adaptivity,
+    BatchNorm,
+    Init,
+    Moves,
+    Precision,
+    Regularizer,
+    Schedule,
+    Strategy,
+    require,
+    require_known,
+)
+from modicum.registry import BACKBONES, GRADIENT_METHODS, METHODS
 
 _COUNTS = (
     "ways", "shots", "queries", "batch", "batch_pictures", "steps", "validate_every", "validation_tasks", "halve_every",
-    "support_pool", "query_pool", "task_pool", "keep_every",
+    "support_pool", "query_pool", "task_pool", "keep_every", "inner_steps", "test_steps", "inner_batch",
 )  # fmt: skip
 
 
@@ -39,7 +51,7 @@ class Train:
     augment: bool = False  # horizontal flip, random crop, colour jitter on support and query
     image_size: int | None = None  # side in pixels (default: the data set's usual one)
     channels: int | None = None  # 1 or 3 (default: the data set's usual one)
-    batch_norm: BatchNorm = "running"  # statistics at test time: of training, of each support set, of each batch
+    batch_norm: Literal["running", "support", "batch", "method"] = "method"  # statistics at test time (heads: running)
     precision: Precision = "float32"  # numbers of the forward pass; bfloat16: automatic mixed precision
     penalty: float = 50.0  # ridge, r2d2, metaoptnet-rr: lambda (at the start where it is learned)
     svm_c: float = 0.1  # metaoptnet-svm: C, the weight of the hinge losses
@@ -51,6 +63,28 @@ class Train:
     query_pool: int | None = None  # query pictures come from so many fixed ones of each class (default: all)
     task_pool: int | None = None  # so many fixed sets of classes, which use every class (default: any set)
     support_noise: bool = False  # the support pool of each class is fixed random noise instead of pictures
+    inner_steps: int = 5  # gradient methods: steps on each support set
+    inner_rate: float = 0.01  # gradient methods: rate of these steps (at the start where it is learned)
+    test_steps: int | None = None  # gradient methods: steps at test time (default: inner_steps)
+    first_order: bool = False  # gradient methods: no gradient through the inner gradients
+    init: Init = "method"  # gradient methods: what steps begin from (meta: learned; random: a draw, never trained)
+    moves: Moves = "method"  # gradient methods: what moves in the inner steps
+    norm_moves: bool = False  # gradient methods: weights and biases of batch norm move too
+    multi_step: int | None = None  # outer steps over which the losses after all inner steps fade (maml++: 15 %, else 0)
+    first_order_until: int | None = None  # outer steps of first order before second (maml++: half of them, else 0)
+    per_step_norm: bool | None = None  # batch norm of its own for each inner step (maml++: yes)
+    alfa_state: Literal["both", "weights", "gradients"] = "both"  # alfa: what the generator sees
+    alfa_layers: int = 3  # alfa: linear layers of the generator (paper 3, released code 2)
+    alfa_detach: bool = True  # alfa: no gradient through the gradients that the generator sees (released code)
+    alfa_beta: Literal["one-minus", "direct"] = "one-minus"  # alfa: beta is 1 - b0 b1 (released code), or b0 b1 as printed
+    alfa_alpha: Adaptivity = "generated"  # alfa: learning rates are generated, learned or fixed
+    alfa_decay: Adaptivity = "generated"  # alfa: weight decays are generated, learned or fixed
+    alfa_per: Literal["step-layer", "step", "layer", "none"] = "step-layer"  # alfa: which multipliers differ
+    clustering: float = 5e-5  # reptile-wc: weight mu of the clustering of weights
+    inner_batch: int | None = None  # reptile: support pictures per inner step (default: all)
+    checkpoint_inner: bool = False  # gradient methods: memory for one inner step only, for more time
+    strategy: Strategy = "auto"  # gradient methods: loop | grouped | vmap | compiled over the tasks of a step
+    target: str | None = None  # regression from a CSV of tasks: the column to predict
     with_val: bool = False  # train on the validation classes too ("+val"); then nothing is validated
     keep_best: int = 0  # keep so many checkpoints with the best validation, for evaluate --ensemble best
     keep_every: int | None = None  # keep a checkpoint every so many steps, for evaluate --ensemble periodic
@@ -68,21 +102,23 @@ class Train:
         for name in _COUNTS:
             value = getattr(self, name)
             require(value is None or value >= 1, f"{name}: expected at least 1, found {value}")
-        for name in ("keep_best", "warmup"):
-            require(getattr(self, name) >= 0, f"{name}: expected 0 or more, found {getattr(self, name)}")
-        for name in ("learning_rate", "penalty", "svm_c", "probe_c"):
+        for name in ("keep_best", "warmup", "multi_step", "first_order_until"):
+            require((getattr(self, name) or 0) >= 0, f"{name}: expected 0 or more, found {getattr(self, name)}")
+        for name in ("learning_rate", "inner_rate", "penalty", "svm_c", "probe_c"):
             require(getattr(self, name) > 0, f"{name}: expected more than 0, found {getattr(self, name)}")
-        for name in ("weight_decay", "coefficient"):
+        for name in ("weight_decay", "coefficient", "clustering"):
             require(getattr(self, name) >= 0, f"{name}: expected 0 or more, found {getattr(self, name)}")
         require(self.ways >= 2, f"ways: expected at least 2 classes to tell apart, found {self.ways}")
         require(self.channels in (None, 1, 3), f"channels: expected 1 or 3, found {self.channels}")
         require(
             self.method != "fine-tune",
             "method: fine-tune is for test time (evaluate --head fine-tune); meta-training through steps of the whole "
-            "network is MAML, which this version does not have yet",
+            "network is maml",
         )
         require_known("method", self.method, METHODS)
         require_known("backbone", self.backbone, BACKBONES, ("timm/", "torchvision/"))
+        if self.method in GRADIENT_METHODS:
+            check_gradient(self)
         regularized = self.regularizer != "none"
         require(
             self.method == "classical" or not regularized,
@@ -105,3 +141,10 @@ class Train:
             not self.support_noise or self.support_pool is not None,
             "support_noise: give --support_pool too, the number of noise pictures of each class",
         )
+
+    @property
+    def norm_mode(self) -> BatchNorm:
+        """The batch-norm mode: the asked-for one, else `support` for gradient methods and `running` for all others."""
+        if self.batch_norm != "method":
+            return self.batch_norm
+        return "support" if self.method in GRADIENT_METHODS else "running"

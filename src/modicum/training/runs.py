@@ -95,7 +95,7 @@ def build_learner(config: Train, spec: ImageSpec) -> HeadLearner:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         encoder = build_encoder(config.backbone, spec)
-        return HeadLearner(encoder, build_head(config, encoder.n_features), config.batch_norm)
+        return HeadLearner(encoder, build_head(config, encoder.n_features), config.norm_mode)
 
 
 def environment(device: torch.device, processes: int = 1) -> dict[str, Any]:
@@ -170,8 +170,8 @@ def load_learner(
     else:
         restore_learner(learner, tensors, path)
     if head is not None and head != test_head(config):
-        learner = HeadLearner(learner.encoder, build_head(config, learner.encoder.n_features, head), config.batch_norm)
-    if batch_norm is not None and batch_norm != config.batch_norm:
+        learner = HeadLearner(learner.encoder, build_head(config, learner.encoder.n_features, head), config.norm_mode)
+    if batch_norm is not None and batch_norm != config.norm_mode:
         learner = HeadLearner(learner.encoder, learner.head, batch_norm)
     return learner.eval(), config, {**record, "step": found["step"]}
 

@@ -1,0 +1,48 @@
+"""What options of gradient methods must not be together; no maths."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modicum.configs.options import require
+
+if TYPE_CHECKING:
+    from modicum.configs.training import Train
+
+FIRST_ORDER = ("fomaml", "fo-proto-maml", "reptile", "reptile-wc")
+"""Methods without gradients through the inner gradients, whatever `first_order` says."""
+OWN_INIT = {"l2f": "l2f", "proto-maml": "prototypes", "fo-proto-maml": "prototypes"}
+OWN_MOVES = {"anil": "head", "boil": "body"}
+REPTILES = ("reptile", "reptile-wc")
+
+
+def check_gradient(config: Train) -> None:
+    """Raise `ConfigError` for options of a gradient method that contradict each other."""
+    method = config.method
+    for name, own in (("init", OWN_INIT), ("moves", OWN_MOVES)):
+        asked = getattr(config, name)
+        require(
+            asked == "method" or method not in own or own[method] == asked,
+            f"{name}: {method} is {own.get(method)!r} by definition, found {asked!r}; take maml or alfa for other choices",
+        )
+    require(config.alfa_layers in (2, 3), f"alfa_layers: expected 2 or 3, found {config.alfa_layers}")
+    require(
+        config.init != "random" or method == "alfa",
+        f"init: a start that is never trained leaves {method} nothing to learn; take --method alfa, whose rule is learned",
+    )
+    first = config.first_order or method in FIRST_ORDER
+    require(
+        config.alfa_detach or not first or method != "alfa",
+        "first_order: alfa with an attached state reads gradients that are differentiated themselves, which takes second "
+        "order; give --alfa_detach true, or leave first_order out",
+    )
+    require(
+        not config.checkpoint_inner or config.strategy not in ("vmap", "compiled"),
+        f"checkpoint_inner: works with the strategies auto, loop and grouped, found {config.strategy}",
+    )
+    require(
+        method not in REPTILES or config.strategy in ("auto", "loop"),
+        f"strategy: {method} steps all tasks of a batch together in its own loop, found {config.strategy}",
+    )
+    require(config.precision == "float32", f"precision: gradient methods run in float32, found {config.precision}")
+    require(not config.per_step_norm or not config.norm_moves, "norm_moves: with per_step_norm they are learned outside")
