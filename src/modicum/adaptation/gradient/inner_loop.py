@@ -97,7 +97,7 @@ def inner_loop(
     """
     check_loop(steps, init, moves, rule, second_order)
     still = {name: value for name, value in init.items() if name not in moves}
-    moved = {name: init[name] for name in moves}
+    moved = {name: init[name].view_as(init[name]) for name in moves}  # no gradient through a start that made one of another
     held = Trajectory([], [], [], [])
     for step in range(steps):
         one = _Step(loss, rule, step, still, lead, second_order)

@@ -128,12 +128,15 @@ class GradientLearner(AbstractLearner):
             Passes(self.model, part.lead), self.function, part.support, self.batch_norm,
             out_mask=part.out_mask, norms=self.norms, training=training,
         )  # fmt: skip
+        task.transform, task.second_order = transform, self.second_order
+        task.transform, task.second_order = transform, self.second_order
         own = self.model.named_parameters()
         shared: Tensors = {name: value if torch.is_grad_enabled() else value.detach() for name, value in own}
         if part.lead:
             tasks = len(part.support.x)
             shared = {name: value.expand(tasks, *value.shape) for name, value in shared.items()}
         began = self.start(shared, self.moves, task)
+        task.found.clear()  # statistics of the first step are recorded there, not where the start looked
         trajectory = inner_loop(
             task.loss, began.parameters, self.rule, self.steps if training else self.test_steps, self.moves, lead=part.lead,
             second_order=self.second_order, checkpoint=self.checkpoint, transform=transform, keep=keep,

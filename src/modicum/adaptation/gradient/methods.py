@@ -8,7 +8,7 @@
 | anil | theta | one fixed rate | last layer | Raghu, Raghu, Bengio, Vinyals, ICLR 2020, arXiv 1909.09157 |
 | boil | theta | one fixed rate | all but the last layer | Oh, Yoo, Kim, Yun, ICLR 2021, arXiv 2008.08882 |
 | proto-maml, fo-proto-maml | theta, last layer of prototypes | one fixed rate | all | Triantafillou et al., ICLR 2020, arXiv 1903.03096 |
-| l2f | gamma (.) theta | one fixed rate | all | Baik, Hong, Lee, CVPR 2020, arXiv 1906.05905 |
+| l2f | gamma (.) theta | one fixed rate | all | Baik, Hong, Lee, CVPR 2020, arXiv 1906.05895 |
 | alfa | theta, random, l2f or prototypes | generated rates and decays | all | Baik et al., NeurIPS 2020, arXiv 2011.00209 |
 | reptile, reptile-wc | theta | one fixed rate | all | Nichol, Achiam, Schulman, 2018, arXiv 1803.02999; Goldblum et al., ICML 2020, arXiv 2002.06753 |
 
@@ -26,7 +26,7 @@ from modicum.adaptation.gradient.starts import AbstractStart, PrototypeStart, Sh
 from modicum.adaptation.gradient.step_norms import StepNorms, norm_parameters
 from modicum.adaptation.gradient.support import LossFunction, cross_entropy
 from modicum.configs import BatchNorm, Train
-from modicum.configs.gradient import FIRST_ORDER, OWN_INIT, OWN_MOVES
+from modicum.configs.gradient import FIRST_ORDER, OWN_MOVES, init_of
 
 WEIGHT_DECAY = 5e-4
 """What ALFA's decay starts from, times the inner rate (released code)."""
@@ -44,11 +44,6 @@ def moving(model: nn.Module, moves: str, norm_moves: bool = False) -> tuple[str,
     if moves == "head":
         return tuple(name for name in kept if name.startswith(last))
     return tuple(name for name in kept if moves == "all" or not name.startswith(last))
-
-
-def init_of(config: Train) -> str:
-    """What the inner loop begins from: "meta", "random", "l2f" or "prototypes"."""
-    return OWN_INIT.get(config.method, "meta") if config.init == "method" else config.init
 
 
 def rule_of(config: Train, tensors: dict[str, Tensor]) -> AbstractRule:
