@@ -88,18 +88,20 @@ def inner_loop(
     checkpoint: bool = False,
     transform: Transform = "autograd",
     keep: bool = False,
+    first: int = 0,
 ) -> Trajectory:
     """Adapt `init` (name -> (*task, ...)) by `steps` gradient steps of `loss` on the tensors named in `moves`.
 
-    lead: number of task dimensions. keep: keep all that happened instead of the last parameters only. Raises `ConfigError`
-    for a loop that makes no sense and for a moving parameter that the loss ignores; `TrainingError` that names step and
-    tensor where the loss or a gradient stops being finite (not inside `func` transforms, where values cannot be looked at).
+    lead: number of task dimensions. keep: keep all that happened instead of the last parameters only. first: number of the
+    first step, where a loop is run in pieces. Raises `ConfigError` for a loop that makes no sense and for a moving parameter
+    that the loss ignores; `TrainingError` that names step and tensor where the loss or a gradient stops being finite (not
+    inside `func` transforms, where values cannot be looked at).
     """
     check_loop(steps, init, moves, rule, second_order)
     still = {name: value for name, value in init.items() if name not in moves}
     moved = {name: init[name].view_as(init[name]) for name in moves}  # no gradient through a start that made one of another
     held = Trajectory([], [], [], [])
-    for step in range(steps):
+    for step in range(first, first + steps):
         one = _Step(loss, rule, step, still, lead, second_order)
         if keep or not held.parameters:
             held.parameters.append({**still, **moved})
