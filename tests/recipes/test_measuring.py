@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from modicum.data.pictures import open_pictures
 from modicum.errors import DataError
 from modicum.evaluation.class_separation import class_separation
 from modicum.recipes.digits_protonet import SMOKE
-from modicum.recipes.measuring import Site, measure, training_seconds
+from modicum.recipes.measuring import Site, measure, set_to_test, training_seconds
 from modicum.recipes.recipe import Row
 from modicum.training.runs import load_learner
 from modicum.training.scoring import picture_features
@@ -75,3 +76,55 @@ def test_seconds_are_added_up_over_resumptions_and_scaled_to_an_epoch(runs: tupl
     (run / "log.jsonl").write_text("")
     with pytest.raises(DataError, match="no training times"):
         training_seconds(run)
+
+
+@pytest.fixture(scope="module")
+def stripes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with one set, "stripes": six classes of 18 grey pictures, told apart by where a bright stripe lies."""
+    root, rng = tmp_path_factory.mktemp("root"), np.random.default_rng(0)
+    for label in range(6):
+        folder = root / "stripes" / f"class{label}"
+        folder.mkdir(parents=True)
+        for i in range(18):
+            pixels = rng.integers(0, 60, (28, 28), dtype=np.uint8)
+            pixels[4 * label : 4 * label + 4] += 180
+            Image.fromarray(pixels).save(folder / f"{i}.png")
+    return root
+
+
+def test_a_row_can_be_set_to_test_another_set_than_its_model_learned_on(runs: tuple[Path, Path], stripes: Path) -> None:
+    where = replace(site(runs), root=str(stripes))
+    found = measure(Row("x", "m", 5, 1, split="all", data="stripes"), where)
+    assert found["interval_over"] == "draws of 20 tasks from the 6 classes of stripes (all)"
+    assert found["classes"] == [f"class{label}" for label in range(6)]
+    assert found["value"] > 0.9  # stripes are easier than digits
+    assert found["evaluate"]["data"] == "stripes"  # the record names the set, not the folder it lies in
+    assert str(stripes) not in json.dumps(found)
+    assert measure(Row("x", "m", 5, 1), site(runs))["evaluate"]["data"] is None
+
+
+def test_a_set_that_is_not_under_the_root_is_named(stripes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MODICUM_DATA", raising=False)
+    assert set_to_test(None, str(stripes)) is None
+    assert set_to_test("omniglot", None) == "omniglot"  # a known name: `evaluate` looks for it
+    with pytest.raises(DataError, match="clothing was not found: no root was given"):
+        set_to_test("clothing", None)
+    with pytest.raises(DataError, match="clothing was not found: there is no .*clothing; give the folder above it"):
+        set_to_test("clothing", str(stripes))
+
+
+def test_a_row_of_an_ensemble_says_which_checkpoints_it_took(tmp_path: Path) -> None:
+    train(replace(SMOKE, out=str(tmp_path / "run"), keep_every=1, steps=2, tensorboard=False))
+    where = Site(tmp_path / "run", None, None, 0, 20, ensemble="periodic")
+    assert measure(Row("x", "m"), where)["ensemble"] == {"rule": "periodic", "steps": [1, 2]}
+    assert measure(Row("x", "m"), replace(where, ensemble="none"))["ensemble"] is None
+
+
+def test_what_a_row_is_tested_on_is_part_of_its_measurement() -> None:
+    """Rows that agree are measured once, so rows of another set, batch-norm mode or ensemble must not agree."""
+    plain = Row("a", "m")
+    assert plain.measurement("cpu") == Row("b", "m", paper=0.5).measurement("cpu")
+    ensemble = Row("a", "m", ensemble={"full": "best"})
+    others = [Row("a", "m", data="omniglot"), Row("a", "m", batch_norm="support")]
+    assert len({row.measurement("full") for row in (plain, ensemble, *others)}) == 4
+    assert ensemble.measurement("cpu") == plain.measurement("cpu")

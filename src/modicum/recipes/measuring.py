@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modicum.configs import Evaluate
+from modicum.configs import KNOWN_SETS, Ensemble, Evaluate
 from modicum.errors import DataError
 from modicum.recipes.models import epoch_steps
 from modicum.recipes.recipe import SEPARATION, Row
@@ -29,6 +29,7 @@ class Site:
     """Where a row is measured: the runs of its model and of the second one, where data lies, how many tasks.
 
     pictures: of each class at most so many for class separation and CKA, None for all there are (CKA: `CKA_PICTURES`).
+    ensemble: of the checkpoints that the run kept, for accuracies.
     """
 
     run: Path
@@ -37,6 +38,7 @@ class Site:
     seed: int
     tasks: int
     pictures: int | None = None
+    ensemble: Ensemble = "none"
 
 
 def measure(row: Row, site: Site, progress: Progress | None = None) -> dict[str, Any]:
@@ -58,13 +60,31 @@ def _accuracy(row: Row, site: Site, progress: Progress | None) -> dict[str, Any]
     from modicum.training.evaluate import evaluate
 
     test = Evaluate(
-        run=str(site.run), split=row.split, ways=row.ways, shots=[row.shots], queries=row.queries, tasks=site.tasks,
-        head=row.head, batch_norm=row.batch_norm, root=site.root, seed=site.seed,
+        run=str(site.run), data=set_to_test(row.data, site.root), split=row.split, ways=row.ways, shots=[row.shots],
+        queries=row.queries, tasks=site.tasks, head=row.head, batch_norm=row.batch_norm, ensemble=site.ensemble,
+        root=site.root, seed=site.seed,
     )  # fmt: skip
     measured = evaluate(test, progress)
     found = measured["rows"][0]
-    more = {name: measured.get(name) for name in ("interval_over", "classes", "steps", "head")}
-    return {"evaluate": portable(asdict(test)), **more, **found, "value": found["accuracy"]}
+    more = {name: measured.get(name) for name in ("interval_over", "classes", "steps", "head", "ensemble")}
+    options = {**portable(asdict(test)), "data": row.data}  # a folder's name, not where it lies
+    return {"evaluate": options, **more, **found, "value": found["accuracy"]}
+
+
+def set_to_test(data: str | None, root: str | None) -> str | None:
+    """What `evaluate --data` takes for a row's data: a known name as it is, else the folder of that name under the root.
+
+    None stays None. `DataError` where the folder is not there, or no root was given.
+    """
+    from modicum.data.benchmarks import data_root
+
+    if data is None or data in KNOWN_SETS:
+        return data
+    top = data_root(root)
+    if top is None or not (top / data).is_dir():
+        looked = "no root was given" if top is None else f"there is no {top / data}"
+        raise DataError(f"data: {data} was not found: {looked}; give the folder above it with --root or MODICUM_DATA")
+    return str(top / data)
 
 
 def _embedded(run: Path, site: Site, split: str, most: int | None, progress: Progress | None) -> tuple[Tensor, np.ndarray]:

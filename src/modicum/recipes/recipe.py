@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from modicum.configs import BatchNorm, Scale, Train
+from modicum.configs import BatchNorm, Ensemble, Scale, Train
 
 Kind = Literal["accuracy", "r_fc", "r_hv", "cka", "epoch_seconds", "train_seconds"]
 """What a row measures: accuracy over tasks; R_FC and 4 R_HV^2 over class pairs (`evaluation.class_separation`); linear CKA
@@ -41,7 +41,8 @@ class Row:
     Accuracies are fractions, times seconds. paper_ci95: radius of the published 95 % interval; where a paper prints one
     standard error, 1.96 times that. model: a name in `Recipe.models`, the same at all scales, or `Models`. missing: why a
     scale has no model. head, batch_norm: as in `evaluate`. other: second model of a CKA. tasks: scale -> number of tasks,
-    where they are not the recipe's.
+    where they are not the recipe's. data: the set to test on, where it is not the one the model learned on: a known name,
+    or a folder under the root. ensemble: scale -> rule of an ensemble of checkpoints, none where not named.
     """
 
     name: str
@@ -58,6 +59,8 @@ class Row:
     other: str | Models | None = None
     missing: str = ""
     tasks: Mapping[Scale, int] | None = None
+    data: str | None = None
+    ensemble: Mapping[Scale, Ensemble] | None = None
 
     def model_at(self, scale: Scale) -> str | None:
         """Name of the model at a scale, None where the row has none."""
@@ -67,14 +70,18 @@ class Row:
         """Name of the second model at a scale, None where the row has none."""
         return self.other.at(scale) if isinstance(self.other, Models) else self.other
 
+    def ensemble_at(self, scale: Scale) -> Ensemble:
+        """The rule of the ensemble that is tested at a scale."""
+        return self.ensemble.get(scale, "none") if self.ensemble else "none"
+
     def measurement(self, scale: Scale) -> tuple[object, ...]:
         """What decides the number: rows that agree in it are one measurement (R_FC and R_HV: its two figures)."""
         kind = "separation" if self.kind in SEPARATION else self.kind
         setting = (kind, self.model_at(scale), self.other_at(scale), self.split)
         if self.kind != "accuracy":
             return setting
-        tasks = self.tasks[scale] if self.tasks else None
-        return (*setting, self.ways, self.shots, self.queries, self.head, self.batch_norm, tasks)
+        tasks, ensemble = self.tasks[scale] if self.tasks else None, self.ensemble_at(scale)
+        return (*setting, self.ways, self.shots, self.queries, self.head, self.batch_norm, tasks, self.data, ensemble)
 
 
 @dataclass(frozen=True)

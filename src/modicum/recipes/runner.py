@@ -94,7 +94,7 @@ def collect(name: str, recipe: Recipe, config: Reproduce, reasons: dict[str, str
     rows = []
     for row in recipe.rows:
         model = row.model_at(config.scale)
-        setting = "-" if model is None else _setting(recipe, model, config.scale)
+        setting = "-" if model is None else _setting(recipe, row, model, config.scale)
         why = reasons.get(row.name, row.missing if model is None else "")
         rows.append(table_row(name, row, config.scale, finished(name, row, config), why, setting))
     orders = tuple(find_order(name, order, *_of(name, order.upper, order.lower, config)) for order in recipe.orders)
@@ -111,9 +111,10 @@ def _of(name: str, upper: str, lower: str, config: Reproduce) -> tuple[Records, 
     return finished(name, rows[upper], config), finished(name, rows[lower], config)
 
 
-def _setting(recipe: Recipe, model: str, scale: Scale) -> str:
+def _setting(recipe: Recipe, row: Row, model: str, scale: Scale) -> str:
     options = recipe.models[model][scale]
-    return f"{options.backbone}, {options.data}"
+    elsewhere = f", tested on {row.data}" if row.data else ""
+    return f"{options.backbone}, {options.data}{elsewhere}"
 
 
 def finished(name: str, row: Row, config: Reproduce) -> Records:
@@ -152,7 +153,10 @@ class _Bench:
         run = self._train(row.model_at(scale), seed)
         other = row.other_at(scale)
         tasks = (row.tasks or self.recipe.tasks)[scale]
-        site = Site(run, self._train(other, seed) if other else None, self.config.root, seed, tasks, PICTURES[scale])
+        site = Site(
+            run, self._train(other, seed) if other else None, self.config.root, seed, tasks, PICTURES[scale],
+            row.ensemble_at(scale),
+        )  # fmt: skip
         self.say(f"{self.name}: testing {row.name}, seed {seed}")
         start = time.monotonic()
         measured = measure(row, site, self.progress)
