@@ -23,8 +23,8 @@ def shipped(name: str) -> dict[str, Any]:
     return {split: record[split] for split in ("train", "val", "test")}
 
 
-def by_rule(classes: Sequence[str], seed: int) -> tuple[Splits, str]:
-    """Classes in 64/16/20 per cent (largest remainders), drawn by a seed, and the rule in words."""
+def by_rule(classes: Sequence[str], seed: int, what: str = "classes") -> tuple[Splits, str]:
+    """Classes in 64/16/20 per cent (largest remainders), drawn by a seed, and the rule in words. what: what they are."""
     order = philox(seed, "data/splits", 0).permutation(len(classes))
     quotas = {split: share * len(classes) for split, share in SHARES.items()}
     counts = {split: int(quota) for split, quota in quotas.items()}
@@ -36,7 +36,7 @@ def by_rule(classes: Sequence[str], seed: int) -> tuple[Splits, str]:
         splits[split] = tuple(sorted(classes[i] for i in order[start : start + count]))
         start += count
     told = ", ".join(f"{count} {split}" for split, count in counts.items())
-    rule = f"no splits file: {len(classes)} classes split 64/16/20 per cent by seed {seed} into {told}"
+    rule = f"no splits file: {len(classes)} {what} split 64/16/20 per cent by seed {seed} into {told}"
     return splits, f"{rule} (sorted names, permuted by Philox, largest remainders)"
 
 
