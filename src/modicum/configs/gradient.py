@@ -16,6 +16,11 @@ OWN_MOVES = {"anil": "head", "boil": "body"}
 REPTILES = ("reptile", "reptile-wc")
 
 
+def init_of(config: Train) -> str:
+    """What a method's inner loop begins from: "meta", "random", "l2f" or "prototypes"."""
+    return OWN_INIT.get(config.method, "meta") if config.init == "method" else config.init
+
+
 def check_gradient(config: Train) -> None:
     """Raise `ConfigError` for options of a gradient method that contradict each other."""
     method = config.method

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from modicum.adaptation.learner import HeadLearner
 from modicum.configs import Train
 from modicum.data.pictures import PictureSet
 from modicum.episodes.cutting import Pixels, cut
@@ -26,6 +27,8 @@ from modicum.training.steps import augmented, episode_loss
 @final
 class EpisodicObjective(AbstractObjective):
     """Mean query cross-entropy of the tasks of a step."""
+
+    learner: HeadLearner
 
     def __init__(self, config: Train, pictures: PictureSet, device: torch.device) -> None:
         self.config, self.device = config, device

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from modicum.adaptation.gradient.learner import GradientLearner
 from modicum.adaptation.learner import HeadLearner
 from modicum.backbones.encoder import Encoder
 from modicum.backbones.resnet12 import ResNet12, drop_rate_at
@@ -19,7 +20,9 @@ from modicum.runtime import Ranks
 class Part(NamedTuple):
     """This process's part of one step: its addends to the mean loss and accuracy of the whole batch, and updated buffers.
 
-    share: the part of the batch that lies here, in 0..1; over all processes the shares sum to 1.
+    loss: the trainer differentiates it, unless the objective has done so, which left gradients and gives it detached.
+    buffers: by name in `AbstractObjective.buffered`. share: the part of the batch that lies here, in 0..1; over all
+    processes the shares sum to 1.
     """
 
     loss: Tensor
@@ -31,19 +34,27 @@ class Part(NamedTuple):
 class AbstractObjective(ABC):
     """module: what is trained and stored, with an `encoder` inside; learner: how validation tests that encoder.
 
+    buffered: the module whose buffers the steps update; the encoder, unless an objective says otherwise.
     note: what a user should know of the training pictures or tasks, or "".
     """
 
     module: nn.Module
     encoder: Encoder
-    learner: HeadLearner
+    learner: HeadLearner | GradientLearner
     note: str = ""
+    optimizer: torch.optim.Optimizer | None = None
+    """The optimiser of `module`, where the options' one does not serve."""
+
+    @property
+    def buffered(self) -> nn.Module:
+        """Where updated buffers belong."""
+        return self.encoder
 
     @abstractmethod
     def part(self, step: int, here: Ranks) -> Part:
         """Loss of this process's share of global step `step` (from 0); a pure function of parameters, seed and step.
 
-        `DataError` where features are not finite.
+        Gradients are empty before. `DataError` where features are not finite.
         """
 
     @abstractmethod

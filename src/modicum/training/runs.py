@@ -12,8 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from modicum import __version__
+from modicum.adaptation.gradient.learner import GradientLearner
+from modicum.adaptation.gradient.methods import gradient_learner
+from modicum.adaptation.gradient.networks import LinearNetwork
 from modicum.adaptation.learner import HeadLearner
 from modicum.backbones.encoder import ImageSpec, build_encoder
 from modicum.configs import BatchNorm, Ensemble, Train, require
@@ -21,7 +25,7 @@ from modicum.data.pictures import PictureSet
 from modicum.episodes.interfaces import AbstractHead
 from modicum.errors import ConfigError, FileFormatError
 from modicum.files import read_json, write_json
-from modicum.registry import HEADS, LEARNERS, resolve
+from modicum.registry import GRADIENT_METHODS, HEADS, LEARNERS, resolve
 from modicum.training.checkpoints import BEST, LAST, read_checkpoint, restore_learner
 from modicum.training.kept import kept_files
 from modicum.training.scoring import Learner
@@ -90,6 +94,17 @@ def build_head(config: Train, n_features: int, name: str | None = None) -> Abstr
     return built
 
 
+def build_gradient_learner(config: Train, spec: ImageSpec, batch_norm: BatchNorm | None = None) -> GradientLearner:
+    """A fresh learner that adapts an encoder and a linear layer by gradient; a function of config.seed.
+
+    batch_norm: another mode than the configuration's.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = LinearNetwork(build_encoder(config.backbone, spec), config.ways)
+        return gradient_learner(config, network, config.ways, batch_norm=batch_norm)
+
+
 def build_learner(config: Train, spec: ImageSpec) -> HeadLearner:
     """A fresh learner; its parameters are a function of config.seed and touch no global random state."""
     with torch.random.fork_rng(devices=[]):
@@ -153,27 +168,49 @@ def read_run(run: Path | str) -> tuple[Train, ImageSpec, dict[str, Any]]:
 def load_learner(
     run: Path | str, head: str | None = None, batch_norm: BatchNorm | None = None, checkpoint: Path | None = None
 ) -> tuple[HeadLearner, Train, dict[str, Any]]:
-    """The learner of a run at its best checkpoint (the last where none was validated), its configuration and record.
+    """A head on the encoder of a run at its best checkpoint, the run's configuration and record.
 
-    head: another head than the trained one, fresh, on the trained encoder. batch_norm: another mode than the run's.
-    checkpoint: a kept one instead of the best.
+    head: another head than the trained one, fresh; after training by gradient there is none but `TEST_HEAD` or this one.
+    batch_norm: another mode than the run's. checkpoint: a kept one instead of the best.
     """
+    config, spec, record, tensors, path = _found(run, checkpoint)
+    mode = batch_norm or config.norm_mode
+    if config.method in GRADIENT_METHODS:
+        encoder = build_gradient_learner(config, spec).encoder
+        restore_learner(encoder, tensors, path, "model.encoder.")
+        learner = HeadLearner(encoder, build_head(config, encoder.n_features, head or TEST_HEAD), mode)
+        return learner.eval(), config, record
+    learner = build_learner(config, spec)
+    if config.method == "classical":
+        restore_learner(learner.encoder, tensors, path, "encoder.")
+    else:
+        restore_learner(learner, tensors, path)
+    own = head is None or head == test_head(config)
+    kept = learner.head if own else build_head(config, learner.encoder.n_features, head)
+    return HeadLearner(learner.encoder, kept, mode).eval(), config, record
+
+
+def load_gradient_learner(
+    run: Path | str, batch_norm: BatchNorm | None = None, checkpoint: Path | None = None
+) -> tuple[GradientLearner, Train, dict[str, Any]]:
+    """The learner of a run of a gradient method, as `load_learner`; `ConfigError` for a run of another method."""
+    config, spec, record, tensors, path = _found(run, checkpoint)
+    if config.method not in GRADIENT_METHODS:
+        raise ConfigError(f"{run}: was trained by {config.method}, expected one of {', '.join(GRADIENT_METHODS)}")
+    learner = build_gradient_learner(config, spec, batch_norm)
+    restore_learner(learner, tensors, path)
+    return learner.eval(), config, record
+
+
+def _found(run: Path | str, checkpoint: Path | None) -> tuple[Train, ImageSpec, dict[str, Any], dict[str, Tensor], Path]:
+    """Configuration, picture form, record with its `step`, tensors and file of a run's best checkpoint or a kept one."""
     run = Path(run)
     config, spec, record = read_run(run)
     path = checkpoint or (run / BEST if (run / BEST).is_file() else run / LAST)
     if not path.is_file():
         raise FileFormatError(f"{run}: has no checkpoint yet; train it first, or let it reach its first validation")
-    learner = build_learner(config, spec)
     tensors, found = read_checkpoint(path)
-    if config.method == "classical":
-        restore_learner(learner.encoder, tensors, path, "encoder.")
-    else:
-        restore_learner(learner, tensors, path)
-    if head is not None and head != test_head(config):
-        learner = HeadLearner(learner.encoder, build_head(config, learner.encoder.n_features, head), config.norm_mode)
-    if batch_norm is not None and batch_norm != config.norm_mode:
-        learner = HeadLearner(learner.encoder, learner.head, batch_norm)
-    return learner.eval(), config, {**record, "step": found["step"]}
+    return config, spec, {**record, "step": found["step"]}, tensors, path
 
 
 def load_members(
@@ -186,6 +223,11 @@ def load_members(
     files = [None] if ensemble == "none" else kept_files(Path(run), ensemble)
     adapter = resolve("head", LEARNERS, head) if head is not None and head in LEARNERS else None
     own = None if adapter else head
+    if head in (None, *GRADIENT_METHODS) and read_run(run)[0].method in GRADIENT_METHODS:
+        by_gradient = [load_gradient_learner(run, batch_norm, file) for file in files]
+        _, config, record = by_gradient[-1]
+        steps = [each["step"] for _, _, each in by_gradient]
+        return [learner for learner, _, _ in by_gradient], config, {**record, "steps": steps}
     found = [load_learner(run, own, batch_norm, file) for file in files]
     learners: list[Learner] = [learner for learner, _, _ in found]
     if adapter:

@@ -20,12 +20,13 @@ from modicum.training.processes import largest, summed
 
 if TYPE_CHECKING:
     from modicum.adaptation.fine_tuning import FineTuningLearner
+    from modicum.adaptation.gradient.learner import GradientLearner
 
 PICTURES_PER_CALL = 512
 TASKS_PER_CALL = 32
 
 
-Learner: TypeAlias = "HeadLearner | FineTuningLearner"
+Learner: TypeAlias = "HeadLearner | FineTuningLearner | GradientLearner"
 """What can be scored."""
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from modicum.configs import Train
+from modicum.configs.gradient import init_of
 from modicum.data.pictures import PictureSet
 from modicum.episodes.sampler import EpisodeSampler, Tasks
 from modicum.errors import ConfigError, DataError
+from modicum.registry import GRADIENT_METHODS
 
 
 class Parts(NamedTuple):
@@ -35,7 +37,8 @@ def training_parts(config: Train, pictures: PictureSet) -> Parts:
     held_out = pictures.split("val") if pictures.splits.get("val") else None
     if held_out is None:
         return Parts(inner, None, None, "no validation classes: the last weights count as the best")
-    ways = min(config.validation_ways, len(held_out.classes))
+    fixed = config.method in GRADIENT_METHODS and init_of(config) != "prototypes"  # a last layer of so many outputs
+    ways = config.ways if fixed else min(config.validation_ways, len(held_out.classes))
     try:
         sampler = EpisodeSampler(
             held_out.labels, ways, config.validation_shots, min(config.queries, 15), seed=config.seed, stream="val",
@@ -43,5 +46,6 @@ def training_parts(config: Train, pictures: PictureSet) -> Parts:
         )  # fmt: skip
     except (ConfigError, DataError) as error:
         return Parts(inner, None, None, f"not validated, the last weights count as the best: {error}")
-    note = f"validated {ways}-way: the split has no more classes" if ways < config.validation_ways else ""
+    fewer = ways < config.validation_ways and not fixed
+    note = f"validated {ways}-way: the split has no more classes" if fewer else ""
     return Parts(inner, held_out, sampler.tasks(range(config.validation_tasks)), note)

@@ -29,11 +29,23 @@ def augmented(episode: Episode, tasks: Tasks, seed: int, strokes: Strokes = "as-
 
 def episode_loss(logits: Tensor, episode: Episode) -> tuple[Tensor, Tensor]:
     """Mean cross-entropy and accuracy of query logits (E, Q, N); padded queries do not count."""
+    flat, y = _there(logits, episode)
+    return F.cross_entropy(flat, y), episode_accuracy(logits, episode)
+
+
+def episode_accuracy(logits: Tensor, episode: Episode) -> Tensor:
+    """Accuracy of query logits (E, Q, N); padded queries do not count."""
+    flat, y = _there(logits, episode)
+    return (flat.argmax(-1) == y).float().mean()
+
+
+def _there(logits: Tensor, episode: Episode) -> tuple[Tensor, Tensor]:
+    """Logits (n, N) and labels (n,) of the queries that are no padding."""
     logits, y = logits.flatten(0, 1), episode.query.y.flatten()
     if episode.query.mask is not None:
         keep = episode.query.mask.flatten()
         logits, y = logits[keep], y[keep]
-    return F.cross_entropy(logits, y), (logits.argmax(-1) == y).float().mean()
+    return logits, y
 
 
 def make_optimizer(module: nn.Module, config: Train) -> torch.optim.Optimizer:

@@ -24,12 +24,10 @@ from modicum.files import make_folder
 from modicum.models import save_encoder
 from modicum.runtime import Progress, Ranks, device
 from modicum.training.checkpoints import BEST, LAST, read_checkpoint, restore_learner, restore_optimizer, save_checkpoint
-from modicum.training.classical import ClassicalObjective
-from modicum.training.episodic import EpisodicObjective
 from modicum.training.interrupts import ctrl_c_between_steps
 from modicum.training.kept import Kept
 from modicum.training.logs import RunLog
-from modicum.training.objectives import AbstractObjective
+from modicum.training.objective_of import make_objective
 from modicum.training.processes import first_alone, local_device, processes, sum_buffers, sum_gradients, summed, wait
 from modicum.training.runs import data_digest, environment, read_run, require_same, require_same_data, write_run
 from modicum.training.schedules import learning_rate_factor
@@ -58,14 +56,10 @@ class Trainer:
         self.parts: Parts = training_parts(config, pictures)
         self.digest = data_digest(pictures)
         inner = self.parts.inner
-        self.objective: AbstractObjective = (
-            ClassicalObjective(config, inner, self.device, here)
-            if config.method == "classical"
-            else EpisodicObjective(config, inner, self.device)
-        )
+        self.objective = make_objective(config, inner, self.device, here)
         self.module, self.encoder = self.objective.module, self.objective.encoder
         probe(self.encoder, self.objective.example())
-        self.optimizer = make_optimizer(self.module, config)
+        self.optimizer = self.objective.optimizer or make_optimizer(self.module, config)
         self.kept = Kept(config, self.parts.validation is not None)
         self.step, self.best, self.seconds, self.started = 0, -1.0, 0.0, time.monotonic()
 
@@ -92,6 +86,7 @@ class Trainer:
         factor = learning_rate_factor(config.schedule, self.step, config.steps, config.halve_every, config.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * factor
+        self.optimizer.zero_grad(set_to_none=True)
         try:
             part = self.objective.part(self.step, self.here)
         except DataError as error:  # features that are not finite: pictures are uint8, so only parameters can be the cause
@@ -100,12 +95,12 @@ class Trainer:
         value, accuracy = summed(torch.stack([part.loss.detach(), part.accuracy]).float()).tolist()
         if not np.isfinite(value):
             raise TrainingError(self._diverged(value))
-        self.optimizer.zero_grad(set_to_none=True)
-        part.loss.backward()  # type: ignore[no-untyped-call]
+        if part.loss.requires_grad:
+            part.loss.backward()  # type: ignore[no-untyped-call]
         sum_gradients(parameter for parameter in self.module.parameters() if parameter.requires_grad)
         self.optimizer.step()
         buffers = sum_buffers(part.buffers, part.share)
-        for name, buffer in self.encoder.named_buffers():
+        for name, buffer in self.objective.buffered.named_buffers():
             if name in buffers:
                 buffer.copy_(buffers[name])
         self.step += 1
