@@ -7,6 +7,7 @@ probabilities, `partial_fit` with new classes and `forget` without retraining, b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from modicum.classifiers.classifier import Classifier, EncoderReference, Request, build_classifier
 from modicum.classifiers.learned import LearnedLength
 from modicum.classifiers.rules import Settings
+from modicum.classifiers.seen import require_unseen
 from modicum.classifiers.support import Support, in_order, support_of
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     _rows: int
     _trained: Settings | None
     _learned: LearnedLength | None
+    _seen: tuple[str, ...]
 
     def __init__(
         self, head: str = "auto", *, folds: int = 5, seed: int = 0, encoder: str | Path | Encoder | None = None
@@ -73,7 +76,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, X: Any, y: Any, *, ids: Sequence[Any] | None = None, groups: Sequence[Any] | None = None) -> Self:
         """Fit to X with labels y (n,). ids (n,): unique names for `forget` (default: row numbers). groups (n,): pictures
         that must be held out together, None or NaN for one that stands alone. `ValueError` for fewer than 2 classes."""
-        for name in ("_support", "_labels", "_rows", "_trained", "_learned"):
+        for name in ("_support", "_labels", "_rows", "_trained", "_learned", "_seen"):
             self.__dict__.pop(name, None)
         self._add(X, y, ids, groups, reset=True)
         if len(self._labels) < 2:
@@ -101,11 +104,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def forget(self, ids: Sequence[Any] = (), *, label: Any = None) -> Self:
         """Remove pictures by id (row numbers, where no ids were given) or a whole class; equals a fit without them.
 
-        `DataError`, and nothing changes, for an unknown id or class or where fewer than 2 classes would be left.
+        `DataError`, and nothing changes, for an unknown id or class, fewer than 2 left, or one the encoder was adapted to.
         """
         check_is_fitted(self, "classifier_")
-        names = [_id(id_) for id_ in ids]
-        self._support = self._support.without(names, None if label is None else str(label))
+        left = self._support.without([_id(id_) for id_ in ids], None if label is None else str(label))
+        require_unseen(getattr(self, "_seen", ()), self._support, left)
+        self._support = left
         self._labels = {name: value for name, value in self._labels.items() if name in self._support.classes}
         return self._build()
 
@@ -154,7 +158,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         found = cls(request.head, folds=request.folds, seed=request.seed, encoder=encoder)
         kind = np.dtype(record["labels"])
         found._support, found._rows = classifier.support, record["rows"]
-        found._trained, found._learned = request.trained, request.learned
+        found._trained, found._learned, found._seen = request.trained, request.learned, classifier.encoder.seen
         found._labels = {name: _parsed(name, kind) for name in classifier.classes}
         if encoder is None:
             found.n_features_in_ = classifier.support.features.shape[1]
@@ -179,7 +183,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _build(self) -> Self:
         asked = getattr(self, "_trained", None), getattr(self, "_learned", None)
         request = Request(self.head, self.folds, self.seed, *asked)
-        return self._adopt(build_classifier(self._support, request, self._reference()))
+        encoder = replace(self._reference(), seen=getattr(self, "_seen", ()))
+        return self._adopt(build_classifier(self._support, request, encoder))
 
     def _adopt(self, classifier: Classifier) -> Self:
         self.classifier_ = classifier

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modicum.classifiers.classifier import units_of
 from modicum.classifiers.results import result_row
+from modicum.classifiers.seen import units_of
 from modicum.classifiers.storage import load_classifier, load_encoder_of
 from modicum.cli import main
 

@@ -6,6 +6,9 @@ pictures came; the encoder is not trained and no picture is read again.
 
 A prediction depends on the picture alone, to the bit, not on the batch it comes in: logits and similarities are summed in
 a fixed order (`modicum.similarity`).
+
+An encoder that was itself adapted to pictures (`modicum.classifiers.adapted`) knows which: they measure nothing, and cannot
+be forgotten.
 """
 
 from __future__ import annotations
@@ -20,10 +23,11 @@ import numpy as np
 import numpy.typing as npt
 
 from modicum.classifiers.candidates import SCALES, narrowed, search_of
-from modicum.classifiers.folds import merge, units_per_class
+from modicum.classifiers.folds import units_per_class
 from modicum.classifiers.learned import LearnedLength
 from modicum.classifiers.novelty import Neighbour, known_scores, neighbours, threshold
 from modicum.classifiers.rules import LinearRule, Rows, Settings, fit_rule
+from modicum.classifiers.seen import require_unseen, seen_by, units_of
 from modicum.classifiers.selection import Estimate, Labelled, choose, estimate
 from modicum.classifiers.support import Support
 from modicum.errors import ConfigError, DataError
@@ -74,10 +78,17 @@ class Request:
 
 @dataclass(frozen=True)
 class EncoderReference:
-    """Which encoder made the embeddings: a name for people, and the fingerprint; both "" for plain embeddings."""
+    """Which encoder made the embeddings: a name for people, and the fingerprint; both "" for plain embeddings.
+
+    seen: ids of the pictures that it was adapted to, sorted.
+    """
 
     name: str = ""
     fingerprint: str = ""
+    seen: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seen", tuple(self.seen))  # a list, where it was read from a file
 
 
 class Prediction(NamedTuple):
@@ -177,7 +188,9 @@ class Classifier:
         self, ids: Sequence[str] = (), class_name: str | None = None, progress: Progress | None = None
     ) -> Classifier:
         """The classifier that never had these pictures or this class."""
-        return build_classifier(self.support.without(ids, class_name), self.request, self.encoder, progress)
+        left = self.support.without(ids, class_name)
+        require_unseen(self.encoder.seen, self.support, left)
+        return build_classifier(left, self.request, self.encoder, progress)
 
     def save(self, folder: Path | str, encoder: Encoder | None = None) -> Path:
         """Write the classifier's folder, the encoder with it where one is given; `modicum.classifiers.storage` says what."""
@@ -208,11 +221,6 @@ def label_numbers(support: Support) -> Ints:
     return np.array([place[name] for name in support.labels], np.int64)
 
 
-def units_of(support: Support) -> Ints:
-    """Unit (n,) of every picture: those of one group and copies of one file are held out together."""
-    return merge(support.groups, support.digests)
-
-
 def build_classifier(
     support: Support, request: Request, encoder: EncoderReference, progress: Progress | None = None
 ) -> Classifier:
@@ -221,7 +229,8 @@ def build_classifier(
     if n_classes < 2:
         raise DataError(f"classes: expected at least 2 to tell apart, found {n_classes}: {', '.join(support.classes)}")
     labels, units = label_numbers(support), units_of(support)
-    data = Labelled(support.features, labels, units, n_classes, request.learned)
+    seen = seen_by(encoder.seen, support)
+    data = Labelled(support.features, labels, units, n_classes, request.learned, seen)
     search = search_of(request.trained, request.folds) or narrowed(
         len(support), support.features.shape[1], n_classes, request.folds, request.head
     )
@@ -229,7 +238,7 @@ def build_classifier(
     choice = choose(data, search.candidates, request.folds, request.seed)
     rule = fit_rule(support.features, labels, n_classes, choice.settings, request.learned)
     several = units_per_class(labels, units, n_classes) > 1
-    known = known_scores(rule.prepare(support.features), labels, units, several)
+    known = known_scores(rule.prepare(support.features), labels, units, several, seen)
     if progress is not None:
         progress(honest.n_folds + 1, honest.n_folds + 1)
     settings, temperature = choice.settings, choice.temperature

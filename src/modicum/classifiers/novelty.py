@@ -49,10 +49,13 @@ def neighbours(
     return found
 
 
-def known_scores(support: Rows, labels: Ints, units: Ints, measured: np.ndarray) -> Floats:
-    """Scores s of the support's own pictures (n, D), sorted: those of measured classes (N,), each without its own unit."""
+def known_scores(support: Rows, labels: Ints, units: Ints, measured: np.ndarray, seen: np.ndarray | None = None) -> Floats:
+    """Scores s of the support's own pictures (n, D), sorted: those of measured classes (N,), each without its own unit.
+
+    seen (n,): pictures that the encoder was trained on; they lie closer together than new ones, so they get no score.
+    """
     x = unit_rows(support).astype(np.float64)
-    keep = np.flatnonzero(measured[labels])
+    keep = np.flatnonzero(measured[labels] if seen is None else measured[labels] & ~seen)
     scores = np.empty(len(keep))
     for start in range(0, len(keep), _BLOCK):
         rows = keep[start : start + _BLOCK]

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modicum.classifiers.classifier import units_of
+from modicum.classifiers.seen import units_of
 from modicum.evaluation.accuracy import Ints, confusion_counts, recalls
 from modicum.evaluation.calibration import calibration_error, reliability
 from modicum.evaluation.intervals import Interval, balanced_accuracy_interval, jeffreys
+from modicum.registry import GRADIENT_METHODS
 
 if TYPE_CHECKING:
     from modicum.classifiers.classifier import Classifier
@@ -72,6 +73,17 @@ def bins(classifier: Classifier) -> list[dict[str, float]]:
     return found
 
 
+def how_measured(classifier: Classifier) -> str:
+    """What has to be known about the estimate where the encoder was adapted to pictures; "" where it was not."""
+    seen = len(set(classifier.encoder.seen))
+    if not seen:
+        return ""
+    if classifier.settings.head in GRADIENT_METHODS:
+        return "adapted anew for each fold, without the pictures held out"
+    others = len(classifier.support) - len(set(classifier.encoder.seen) & set(classifier.support.ids))
+    return f"on the {others} pictures that the encoder was not adapted to; it has seen the other {seen}"
+
+
 def result_row(classifier: Classifier) -> dict[str, Any]:
     """The row of `fit --json`: fractions in [0, 1], null where not measured.
 
@@ -87,6 +99,8 @@ def result_row(classifier: Classifier) -> dict[str, Any]:
         "head": classifier.settings.head,
         "settings": classifier.settings.words(),
         "encoder": classifier.encoder.name,
+        "encoder_saw": len(classifier.encoder.seen),
+        "measured": how_measured(classifier),
         "per_class": per_class(classifier),
         "ece": calibration_error(honest.probabilities, true) if classifier.calibrated else None,
         "reliability": bins(classifier) if classifier.calibrated else [],

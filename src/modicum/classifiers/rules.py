@@ -7,6 +7,7 @@
 | ridge, r2d2, metaoptnet-rr | (X^T S X + lambda I)^-1 X^T S Y, 0 | `modicum.adaptation.ridge`, `.r2d2`, `.metaoptnet` |
 | linear, svm, metaoptnet-svm | minimise a loss with weight C, b_k too but for the last | `modicum.classifiers.margins` |
 | mct | 2 phi(m_k), -||phi(m_k)||^2, m_k means of features before phi | `modicum.adaptation.mct` |
+| maml, alfa, ... | those of the last layer of the adapted network | `modicum.classifiers.adapted` |
 
 X (n, D) are the prepared support features, Y one-hot labels, c_k class means, S row weights: 1, or n / (N n_k) where
 `balanced`, so that all classes weigh alike. `phi` leaves features alone ("none"), scales them to length 1 ("l2"), or does
@@ -33,6 +34,7 @@ from modicum.classifiers.learned import LearnedLength
 from modicum.classifiers.margins import MARGINS, MarginPath
 from modicum.errors import ConfigError
 from modicum.evaluation.accuracy import Floats, Ints
+from modicum.registry import GRADIENT_METHODS
 from modicum.similarity import dot_similarities
 
 Rows = npt.NDArray[np.float32]
@@ -64,6 +66,8 @@ class Settings:
 
     def words(self) -> str:
         """As a table shows it."""
+        if self.head in GRADIENT_METHODS:
+            return "the last layer of the adapted network"
         parts = ["lengths learned by the run" if self.head == "mct" else f"features {self.phi}"]
         if self.head in RIDGES:
             parts.append(f"penalty {self.penalty:g}{' x mean eigenvalue' if self.relative else ''}")

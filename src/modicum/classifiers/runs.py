@@ -1,4 +1,5 @@
-"""Classifiers from training runs: the run's encoder, and its head as it was trained or another one."""
+"""Classifiers from training runs: the run's encoder, and its head as it was trained or another one; or, after training by a
+gradient method, its network adapted to the support pictures."""
 
 from __future__ import annotations
 
@@ -10,9 +11,11 @@ from modicum.classifiers.classifier import Request
 from modicum.classifiers.learned import LearnedLength, learned_length
 from modicum.classifiers.rules import Settings
 from modicum.errors import ConfigError, FileFormatError
+from modicum.registry import GRADIENT_METHODS
 from modicum.runtime import Progress
 
 if TYPE_CHECKING:
+    from modicum.adaptation.gradient.learner import GradientLearner
     from modicum.backbones.encoder import Encoder
     from modicum.data.pictures import PictureSet
     from modicum.episodes.interfaces import AbstractHead
@@ -67,13 +70,14 @@ def trained_lengths(head: AbstractHead) -> LearnedLength | None:
 def request_of_run(run: Path | str, head: str | None = None, folds: int = 5, seed: int = 0) -> tuple[Encoder, Request]:
     """The encoder of a run and what is asked for.
 
-    head: None or the run's own for its trained head as it is ("auto" after classical training, which trains none); another
-    name for that head, its settings chosen as in `fit`. "mct" also takes the lengths of a run of mct-transductive.
+    head: None or the run's own for its trained head as it is ("auto" after classical training and gradient methods, which
+    train none); another name for that head, its settings chosen as in `fit`. "mct" also takes the lengths of a run of
+    mct-transductive.
     """
     from modicum.training.runs import load_learner
 
     learner, config, _ = load_learner(run)
-    own = "auto" if config.method == "classical" else config.method
+    own = "auto" if config.method in ("classical", *GRADIENT_METHODS) else config.method
     plain = Request("auto", folds, seed)
     if head == "mct" and config.method in LEARNED_BY and trained_lengths(learner.head) is not None:
         own = "mct"
@@ -114,3 +118,27 @@ def open_run(
     spec = encoder.spec
     pictures = open_pictures(support, size=spec.size, channels=spec.channels, group=group, progress=progress)
     return pictures, encoder, request
+
+
+def adapts_by_gradient(run: Path | str) -> bool:
+    """Whether a run was trained by a gradient method; `FileFormatError` where it is no run."""
+    from modicum.training.runs import read_run
+
+    return read_run(run)[0].method in GRADIENT_METHODS
+
+
+def open_gradient_run(
+    run: str, support: str, *, group: str | None = None, progress: Progress | None = None
+) -> tuple[PictureSet, GradientLearner, str]:
+    """Support pictures as a run of a gradient method reads them, its learner, and the method.
+
+    A run in batch-norm mode `batch` adapts in the mode `support`: a classifier's answer depends on its picture alone.
+    """
+    from modicum.data.pictures import open_pictures
+    from modicum.training.runs import load_gradient_learner, read_run
+
+    mode = read_run(run)[0].norm_mode
+    learner, config, _ = load_gradient_learner(run, "support" if mode == "batch" else mode)
+    spec = learner.encoder.spec
+    pictures = open_pictures(support, size=spec.size, channels=spec.channels, group=group, progress=progress)
+    return pictures, learner, config.method

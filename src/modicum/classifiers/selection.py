@@ -42,7 +42,8 @@ from modicum.runtime import Progress
 class Labelled(NamedTuple):
     """Support as arrays: features (n, D) float32, labels (n,) in 0..n_classes-1, units (n,) held out as one.
 
-    learned: the lengths that the head mct needs; they come from a run and not from these pictures.
+    learned: the lengths that the head mct needs; they come from a run and not from these pictures. seen (n,): pictures that
+    the encoder was trained on; their embeddings serve to choose and to fit, but measure and calibrate nothing.
     """
 
     features: Rows
@@ -50,10 +51,16 @@ class Labelled(NamedTuple):
     units: Ints
     n_classes: int
     learned: LearnedLength | None = None
+    seen: np.ndarray | None = None
 
     def at(self, keep: np.ndarray) -> Labelled:
         """The pictures of a mask or index; classes and units keep their numbers."""
-        return Labelled(self.features[keep], self.labels[keep], self.units[keep], self.n_classes, self.learned)
+        seen = None if self.seen is None else self.seen[keep]
+        return Labelled(self.features[keep], self.labels[keep], self.units[keep], self.n_classes, self.learned, seen)
+
+    def new(self, rows: Ints) -> Ints:
+        """Those of rows (m,) that the encoder has not seen."""
+        return rows if self.seen is None else rows[~self.seen[rows]]
 
 
 def _nearest_mean_outputs(settings: Settings, x: Floats, labels: Ints, n_classes: int, other: Floats) -> Floats:
@@ -103,8 +110,9 @@ def _prepared_outputs(
 class Choice:
     """The best candidate of a cross-validation with its score, and its out-of-fold logits.
 
-    logits (m, N) of the held-out pictures `rows` (m,), those of measurable classes; temperature None where there are
-    none; score then is NaN and the first candidate stands. n_folds is 0 where nothing could be held out.
+    logits (m, N) of the held-out pictures `rows` (m,), those of measurable classes that the encoder has not seen;
+    temperature None where there are none. Where nothing could be held out, score is NaN, the first candidate stands and
+    n_folds is 0.
     """
 
     settings: Settings
@@ -151,6 +159,7 @@ def _held_out(data: Labelled, settings: Settings, folds: Ints, measured: np.ndar
             logits[held] = found
     rows = np.flatnonzero(measured[data.labels] & (folds >= 0))
     score = balanced_accuracy(confusion_counts(data.labels[rows], logits[rows].argmax(1), data.n_classes))
+    rows = data.new(rows)
     fits = rows[np.isfinite(logits[rows, data.labels[rows]])]
     temperature = fit_temperature(logits[fits], data.labels[fits]) if len(fits) else None
     return Choice(settings, score, rows, logits[rows], temperature, int(folds.max()) + 1)
@@ -192,5 +201,6 @@ def estimate(data: Labelled, search: Search, n_folds: int, seed: int, progress: 
         chosen.append(choice.settings)
         if progress is not None:
             progress(fold + 1, n_folds + 1)
-    rows = np.flatnonzero(measured[data.labels] & (folds >= 0))
+    rows = data.new(np.flatnonzero(measured[data.labels] & (folds >= 0)))
+    measured = np.bincount(data.labels[rows], minlength=data.n_classes) > 0
     return Estimate(rows, probabilities[rows], measured, calibrated, tuple(chosen), n_folds)

@@ -38,7 +38,9 @@ def check_out(folder: str) -> None:
 
 def _accuracy(row: Mapping[str, Any]) -> str:
     if row["balanced_accuracy"] is None:
-        return "unknown: no class has two pictures (or groups) of which one could be held out"
+        return "unknown: no class has two pictures (or groups) of which one could be held out" + (
+            " and was not seen by the encoder" if row["encoder_saw"] else ""
+        )
     lower, upper = row["interval"]
     return f"{percent(row['balanced_accuracy'], 1)} (95 % interval {percent(lower, 1)} to {percent(upper, 1)})"
 
@@ -59,6 +61,8 @@ def show(row: Mapping[str, Any]) -> None:
         ("balanced accuracy", _accuracy(row)),
         ("probabilities", _calibration(row)),
     ]
+    if row["measured"]:
+        facts.insert(4, ("measured", row["measured"]))
     if row["interval_over"]:
         facts.insert(4, ("interval over", row["interval_over"]))
     if 0 < row["folds"] < row["folds_wanted"]:
@@ -73,7 +77,8 @@ def show(row: Mapping[str, Any]) -> None:
         if len(classes) > _MOST:
             print(f"... and {len(classes) - _MOST} more classes with higher recall, on the page")
     if row["not_measurable"]:
-        print("not measurable (one picture or group only; the classifier knows them all the same):")
+        seen = ", or none that the encoder has not seen" if row["encoder_saw"] else ""
+        print(f"not measurable (one picture or group only{seen}; the classifier knows them all the same):")
         print("  " + ", ".join(row["not_measurable"]))
 
 
