@@ -27,24 +27,14 @@ from modicum.runtime import Progress
 RECIPES = {
     name: f"modicum.recipes.{name}:RECIPE"
     for name in (
-        "digits_protonet",
-        "omniglot_protonet",
-        "cifar_fs_protonet",
-        "cifar_fs_r2d2",
-        "encoder_characters",
-        "encoder_pictures",
-        "table_5_1",
-        "table_5_2",
-        "table_5_3",
-        "table_5_4",
-        "table_5_5",
-        "table_5_7",
-        "table_5_8",
-        "table_6_1",
-        "table_6_5",
-        "table_6_8",
+        "digits_protonet", "omniglot_protonet", "cifar_fs_protonet", "cifar_fs_r2d2",
+        "encoder_characters", "encoder_pictures",
+        "table_5_1", "table_5_2", "table_5_3", "table_5_4", "table_5_5", "table_5_6", "table_5_7", "table_5_8", "table_5_10",
+        "table_6_1", "table_6_5", "table_6_8",
+        "alfa_table_1", "alfa_table_2", "alfa_table_3", "alfa_table_4", "alfa_table_5", "alfa_table_6", "alfa_table_7",
+        "alfa_table_a", "alfa_table_b", "alfa_table_c", "alfa_table_d", "alfa_table_e",
     )
-}
+}  # fmt: skip
 PICTURES: Mapping[Scale, int | None] = {"smoke": 20, "cpu": None, "full": None}
 """Pictures of each class for class separation and CKA, None for all."""
 Say = Callable[[str], None]
