@@ -45,9 +45,28 @@ def check_gradient(config: Train) -> None:
         not config.checkpoint_inner or config.strategy not in ("vmap", "compiled"),
         f"checkpoint_inner: works with the strategies auto, loop and grouped, found {config.strategy}",
     )
-    require(
-        method not in REPTILES or config.strategy in ("auto", "loop"),
-        f"strategy: {method} steps all tasks of a batch together in its own loop, found {config.strategy}",
-    )
+    _check_reptile(config)
     require(config.precision == "float32", f"precision: gradient methods run in float32, found {config.precision}")
     require(not config.per_step_norm or not config.norm_moves, "norm_moves: with per_step_norm they are learned outside")
+
+
+def _check_reptile(config: Train) -> None:
+    method = config.method
+    require(
+        method in REPTILES or config.inner_batch is None, f"inner_batch: belongs to reptile and reptile-wc, found {method}"
+    )
+    require(
+        method == "reptile-wc" or config.clustering == type(config).clustering,
+        f"clustering: belongs to reptile-wc, found {method}",
+    )
+    if method not in REPTILES:
+        return
+    why = f"{method} learns by what moves in the inner steps, and by nothing else"
+    require(config.moves in ("method", "all"), f"moves: {why}, so all must move; found {config.moves!r}")
+    require(config.init in ("method", "meta"), f"init: {why}, and so begins from meta; found {config.init!r}")
+    require(not config.per_step_norm, f"per_step_norm: {why}; leave it out")
+    require(not config.multi_step, f"multi_step: {why}: it has no loss after inner steps; leave it out")
+    require(
+        config.strategy in ("auto", "loop", "grouped"),
+        f"strategy: {method} has its own inner loop, with the strategies auto, loop and grouped; found {config.strategy}",
+    )

@@ -10,7 +10,7 @@ from modicum.registry import suggest
 
 BatchNorm = Literal["running", "support", "batch"]
 Precision = Literal["float32", "bfloat16"]
-Schedule = Literal["lee", "classical", "halving", "cosine", "constant"]
+Schedule = Literal["lee", "classical", "halving", "cosine", "linear", "constant"]
 Regularizer = Literal[
     "none", "feature-clustering", "hyperplane-variation", "feature-clustering-batch", "hyperplane-variation-printed"
 ]

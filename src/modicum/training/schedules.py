@@ -3,7 +3,8 @@
 `lee`: Lee et al. 2019 (arXiv 1904.03758) trained 60 epochs at 0.1, 0.006, 0.0012, 0.00024 from epochs 0, 20, 40, 50;
 here the same factors 1, 0.06, 0.012, 0.0024 from the same fractions of all steps. `classical`: Goldblum et al. 2020
 (arXiv 2002.06753) trained CIFAR-FS for 300 epochs at 0.1, a tenth of it from epoch 100 and of that every 50 more; here
-the same fractions. `halving`: Snell et al. 2017. Warm-up (their mini-ImageNet: 15 epochs at 0.01): a tenth.
+the same fractions. `halving`: Snell et al. 2017. Warm-up (their mini-ImageNet: 15 epochs at 0.01): a tenth. `linear`:
+to 0, as the outer steps of Nichol et al. 2018 (arXiv 1803.02999).
 """
 
 from __future__ import annotations
@@ -30,4 +31,6 @@ def learning_rate_factor(schedule: Schedule, step: int, steps: int, halve_every:
         return 0.5 ** (step // halve_every)
     if schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * step / steps))
+    if schedule == "linear":
+        return 1 - step / steps
     return 1.0

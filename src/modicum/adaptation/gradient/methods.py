@@ -12,8 +12,9 @@
 | alfa | theta, random, l2f or prototypes | generated rates and decays | all | Baik et al., NeurIPS 2020, arXiv 2011.00209 |
 | reptile, reptile-wc | theta | one fixed rate | all | Nichol, Achiam, Schulman, 2018, arXiv 1803.02999; Goldblum et al., ICML 2020, arXiv 2002.06753 |
 
-"All" is without the affine parameters of batch norm unless `norm_moves`, as in MAML++ and ALFA. fomaml, fo-proto-maml and
-the two Reptiles are first order; maml++ is so in the first half of the outer steps.
+"All" is without the affine parameters of batch norm unless `norm_moves`, as in MAML++ and ALFA; the Reptiles, which learn
+only what moves, move them too. fomaml, fo-proto-maml and the Reptiles are first order; maml++ is so in the first half of
+the outer steps.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from modicum.adaptation.gradient.starts import AbstractStart, PrototypeStart, Sh
 from modicum.adaptation.gradient.step_norms import StepNorms, norm_parameters
 from modicum.adaptation.gradient.support import LossFunction, cross_entropy
 from modicum.configs import BatchNorm, Train
-from modicum.configs.gradient import FIRST_ORDER, OWN_MOVES, init_of
+from modicum.configs.gradient import FIRST_ORDER, OWN_MOVES, REPTILES, init_of
 
 WEIGHT_DECAY = 5e-4
 """What ALFA's decay starts from, times the inner rate (released code)."""
@@ -81,7 +82,7 @@ def gradient_learner(
     A random start leaves all of the model's parameters untrained (`requires_grad` False), batch norm's included.
     """
     moves = "all" if config.moves == "method" else config.moves
-    names = moving(model, OWN_MOVES.get(config.method, moves), config.norm_moves)
+    names = moving(model, OWN_MOVES.get(config.method, moves), config.norm_moves or config.method in REPTILES)
     own = dict(model.named_parameters())
     tensors = {name: own[name].detach() for name in names}
     per_step = config.method == "maml++" if config.per_step_norm is None else config.per_step_norm
