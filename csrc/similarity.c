@@ -15,7 +15,7 @@
 #endif
 
 #define LANES 8
-#define KERNELS_ABI 1
+#define KERNELS_ABI 2
 
 /* Number that changes with the interface; the loader refuses another one. */
 EXPORT int32_t modicum_kernels_abi(void) { return KERNELS_ABI; }

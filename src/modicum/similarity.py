@@ -15,52 +15,37 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.util
-import sys
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from modicum.errors import DataError
+from modicum.kernels import library
 
 Rows = npt.NDArray[np.float32]
 Values = npt.NDArray[np.float64]
 
 LANES = 8
-KERNELS_ABI = 1
 _BLOCK = 1 << 22  # float64 values of the numpy path's largest temporary (32 MB)
 
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    """The compiled kernels, or None where there are none or they speak another interface."""
-    spec = importlib.util.find_spec("modicum")
-    suffix = ".pyd" if sys.platform == "win32" else ".so"
-    for folder in (spec.submodule_search_locations if spec else None) or ():
-        path = Path(folder) / f"_kernels{suffix}"
-        if not path.is_file():
-            continue
-        try:
-            library = ctypes.CDLL(str(path))
-            library.modicum_kernels_abi.restype = ctypes.c_int32
-            if library.modicum_kernels_abi() == KERNELS_ABI:
-                return _typed(library)
-        except (OSError, AttributeError):  # built for another system, or not ours
-            continue
-    return None
+    """The compiled kernels with the types of those used here, or None where there are none."""
+    found = library()
+    return None if found is None else _typed(found)
 
 
-def _typed(library: ctypes.CDLL) -> ctypes.CDLL:
+def _typed(found: ctypes.CDLL) -> ctypes.CDLL:
     rows, values, number = (
         np.ctypeslib.ndpointer(np.float32, flags="C_CONTIGUOUS"),
         np.ctypeslib.ndpointer(np.float64, flags=("C_CONTIGUOUS", "WRITEABLE")),
         ctypes.c_int64,
     )
-    library.modicum_dots.argtypes = [rows, rows, number, number, number, values]
-    library.modicum_squares.argtypes = [rows, number, number, values]
-    library.modicum_dots.restype = library.modicum_squares.restype = None
-    return library
+    found.modicum_dots.argtypes = [rows, rows, number, number, number, values]
+    found.modicum_squares.argtypes = [rows, number, number, values]
+    found.modicum_dots.restype = found.modicum_squares.restype = None
+    return found
 
 
 def kernel_available() -> bool:
@@ -108,20 +93,20 @@ def _squares_numpy(x: Rows) -> Values:
 
 
 def _dots(query: Rows, keys: Rows) -> Values:
-    library = _library()
-    if library is None:
+    compiled = _library()
+    if compiled is None:
         return _dots_numpy(query, keys)
     out = np.empty((len(query), len(keys)))
-    library.modicum_dots(query, keys, len(query), len(keys), query.shape[1], out)
+    compiled.modicum_dots(query, keys, len(query), len(keys), query.shape[1], out)
     return out
 
 
 def _squares(x: Rows) -> Values:
-    library = _library()
-    if library is None:
+    compiled = _library()
+    if compiled is None:
         return _squares_numpy(x)
     out = np.empty(len(x))
-    library.modicum_squares(x, len(x), x.shape[1], out)
+    compiled.modicum_squares(x, len(x), x.shape[1], out)
     return out
 
 

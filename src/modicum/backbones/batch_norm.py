@@ -31,6 +31,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
+from modicum.backbones.batch_norm_pool import batch_norm_pool
+from modicum.backbones.norm_pool import given_norm_pool, norm_pool_activate
 from modicum.errors import ConfigError
 
 Buffers = dict[str, Tensor]
@@ -88,7 +90,8 @@ def normalise(x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None, 
 class _Layers(TorchFunctionMode):
     """Answers calls of `F.batch_norm`: differentiable in the statistics; with `record`, by the statistics of its input.
 
-    own: by the statistics of its input in torch's own kernel, through which gradients flow; recorded ones are detached.
+    Likewise calls of `norm_pool_activate`, which holds a batch norm and asks only where its kernels are usable.
+    own: by the statistics of its input in a kernel through which gradients flow; recorded ones are detached.
     traced: gradients flow into the statistics; None where they say so themselves, which inside vmap they do not.
     """
 
@@ -101,9 +104,23 @@ class _Layers(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if func is norm_pool_activate:
+            return self._norm_pool(*args)
         if func is not F.batch_norm:
             return func(*args, **(kwargs or {}))
         return self._batch_norm(*args, **(kwargs or {}))
+
+    def _norm_pool(self, x: Tensor, norm: nn.BatchNorm2d, slope: float) -> Tensor:
+        running_mean, running_var = norm.running_mean, norm.running_var
+        assert running_mean is not None
+        assert running_var is not None
+        if not (self.own or self.record):
+            return given_norm_pool(x, running_mean, running_var, norm, slope)
+        found = batch_norm_pool(x, norm.weight, norm.bias, norm.eps, slope)
+        if self.record:
+            moments = (found.mean.detach(), found.variance.detach()) if self.own else (found.mean, found.variance)
+            self._keep(running_mean, running_var, moments)
+        return found.y
 
     def _batch_norm(
         self,
@@ -129,15 +146,19 @@ class _Layers(TorchFunctionMode):
         return F.batch_norm(input, mean, variance, weight, bias, False, 0.0, eps)
 
     def _statistics(self, x: Tensor, running_mean: Tensor, running_var: Tensor) -> tuple[Tensor, Tensor]:
-        names = self.names[id(running_mean)], self.names[id(running_var)]
-        layer = names[0].rpartition(".")[0]
-        if names[0] in self.found:
-            raise ConfigError(f"batch norm: layer {layer!r} runs twice in one pass, so it has no one set of statistics")
         if x.numel() <= x.shape[1]:
+            layer = self.names[id(running_mean)].rpartition(".")[0]
             raise ConfigError(f"batch norm: one value per channel at layer {layer!r} has no variance; use more pictures")
         mean, variance = (value.to(running_mean.dtype) for value in batch_statistics(x))
-        self.found.update({names[0]: mean, names[1]: variance})
+        self._keep(running_mean, running_var, (mean, variance))
         return mean, variance
+
+    def _keep(self, running_mean: Tensor, running_var: Tensor, moments: tuple[Tensor, Tensor]) -> None:
+        names = self.names[id(running_mean)], self.names[id(running_var)]
+        if names[0] in self.found:
+            layer = names[0].rpartition(".")[0]
+            raise ConfigError(f"batch norm: layer {layer!r} runs twice in one pass, so it has no one set of statistics")
+        self.found.update(zip(names, moments, strict=True))
 
 
 def forward_training(module: nn.Module, x: Tensor, buffers: Mapping[str, Tensor]) -> tuple[Tensor, Buffers]:

@@ -16,16 +16,17 @@ and the released code leaves at its framework's default, 0.01. Their linear laye
 
 *Deviations*, all without effect on the function learned: no bias in the convolutions (batch norm subtracts it again); the
 max-pool stands before the activation (act does not decrease, so max and act commute, and so do their gradients: the pool
-picks the same pixel; it saves three quarters of the activation's work); channels-last memory on the way.
+picks the same pixel; it saves three quarters of the activation's work); channels-last memory on the way;
+the three behind a convolution in one pass where they can be (`norm_pool`).
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modicum.backbones.backbone import Backbone
+from modicum.backbones.norm_pool import norm_pool_activate
 
 
 class ConvBlock(nn.Module):
@@ -39,9 +40,7 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The block's output; see the module's equations."""
-        pooled = F.max_pool2d(self.norm(self.conv(x)), 2)
-        # In place: the pool's backward reads its input and the indices, so its output may be overwritten.
-        return F.leaky_relu(pooled, self.slope, inplace=True) if self.slope else F.relu(pooled, inplace=True)
+        return norm_pool_activate(self.conv(x), self.norm, self.slope)
 
 
 class Conv4(Backbone):

@@ -1,0 +1,99 @@
+"""The kernels of `csrc/batch_norm_pool.c` as Python functions, and when they may be used.
+
+Without kernels, on a GPU, in half precision, under vmap and the other transforms of torch.func, compiled or traced,
+`usable` says no, and the same layers run one by one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from modicum.kernels import library
+
+_PREFIX = "modicum_batch_norm_pool_"
+_SIGNATURES = {  # p: pointer, n: number of anything, r: real number
+    "statistics": "pnnnnnp",
+    "moments": "pnnrp",
+    "affine": "pppnrp",
+    "pool": "pnnnnnpprppp",
+    "pool_values": "pnnnnnpprp",
+    "place": "ppnnnnnprp",
+    "pooled_sums": "pppnnnnnprp",
+    "first": "pnnrpprppppp",
+    "scatter": "pppnnnnnpprp",
+    "second_sums": "ppppnnnnnprp",
+    "second_coefficients": "pnnrpprpppppp",
+    "second": "pppppnnnnnpprpp",
+}
+
+
+class _Pointer:
+    """The data of a tensor as an argument of a kernel; None is a null pointer."""
+
+    @classmethod
+    def from_param(cls, value: Tensor | None) -> ctypes.c_void_p:
+        return ctypes.c_void_p(None if value is None else value.data_ptr())
+
+
+_KINDS: dict[str, Any] = {"p": _Pointer, "n": ctypes.c_int64, "r": ctypes.c_double}
+_SUFFIXES = {torch.float32: "_f32", torch.float64: "_f64"}
+
+
+@functools.cache
+def kernels() -> dict[torch.dtype, dict[str, Any]] | None:
+    """dtype -> kernel by name; None where there are none."""
+    found = library()
+    if found is None:
+        return None
+    typed: dict[torch.dtype, dict[str, Any]] = {}
+    for dtype, suffix in _SUFFIXES.items():
+        typed[dtype] = {}
+        for name, signature in _SIGNATURES.items():
+            kernel = getattr(found, _PREFIX + name + suffix)
+            kernel.argtypes, kernel.restype = [_KINDS[letter] for letter in signature], None
+            typed[dtype][name] = kernel
+    return typed
+
+
+def kernels_for(dtype: torch.dtype) -> dict[str, Any]:
+    """The kernels by name for tensors that are `usable`."""
+    found = kernels()
+    assert found is not None, "usable was not asked"
+    return found[dtype]
+
+
+def usable(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> bool:
+    """Whether the kernels take x (B, C, H, W) with these parameters (C,), here and now."""
+    return (
+        type(x) is Tensor
+        and x.dim() == 4
+        and x.dtype in _SUFFIXES
+        and x.device.type == "cpu"
+        and min(x.shape[2:]) >= 2
+        and weight is not None
+        and bias is not None
+        and weight.dtype == bias.dtype == x.dtype
+        and weight.device == bias.device == x.device
+        and x.numel() > x.shape[1]
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+        and not torch._C._are_functorch_transforms_active()
+        and forward_ad._current_level < 0
+        and kernels() is not None
+    )
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """x (B, C, H, W) laid out as the kernels read it."""
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def empty(x: Tensor, height: int, width: int, dtype: torch.dtype | None = None) -> Tensor:
+    """Memory for (B, C, height, width), channels last, B and C as x has them."""
+    return torch.empty(len(x), height, width, x.shape[1], dtype=dtype or x.dtype).permute(0, 3, 1, 2)
