@@ -17,15 +17,20 @@ import numpy as np
 import pytest
 import torch
 
+from modicum.adaptation.gradient.learner import GradientLearner
+from modicum.adaptation.gradient.rules import PlainRule
+from modicum.adaptation.gradient.starts import SharedStart
 from modicum.backbones.batch_norm import copy_buffers, forward_training
 from modicum.backbones.encoder import ImageSpec, build_encoder
 from modicum.backbones.synchronised import gathered, synchronise
 from modicum.configs import Evaluate, Train
+from modicum.episodes.types import Episode, LabelledSet
 from modicum.errors import ConfigError, DataError, TrainingError
 from modicum.files import read_tensors
 from modicum.training.checkpoints import BEST, LAST
 from modicum.training.evaluate import evaluate
-from modicum.training.processes import processes
+from modicum.training.processes import processes, sum_gradients
+from modicum.training.reptile import reptile_gradients
 from modicum.training.trainer import train
 
 
@@ -66,7 +71,11 @@ METHODS = {
     "classical": {"method": "classical", "batch_pictures": 12},
     "feature clustering": {"method": "classical", "regularizer": "feature-clustering", "batch_pictures": 8, "augment": True},
     "hyperplane variation": {"method": "classical", "regularizer": "hyperplane-variation", "batch_pictures": 8},
-}
+    "reptile": {"method": "reptile", "batch": 3, "learning_rate": 0.5, "inner_rate": 0.1, "inner_batch": 2},
+    "weight clustering": {
+        "method": "reptile-wc", "batch": 3, "learning_rate": 0.5, "inner_rate": 0.1, "inner_steps": 3, "clustering": 0.5,
+    },
+}  # fmt: skip
 
 
 def config(out: Path, **changes: object) -> Train:
@@ -123,6 +132,36 @@ def test_evaluation_gives_the_same_tasks_and_numbers(tmp_path: Path) -> None:
     together = json.loads(shared.read_text())["rows"]
     assert [row["per_task"] for row in together] == [row["per_task"] for row in alone]
     assert [row["tasks_digest"] for row in together] == [row["tasks_digest"] for row in alone]
+
+
+def test_clustered_tasks_meet_over_all_processes() -> None:
+    """Each task's end depends on the mean over all of them; a mean over the tasks of one process would move the losses."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 3)).double()
+    moves = tuple(name for name, _ in model.named_parameters())
+    learner = GradientLearner(model, SharedStart(), PlainRule(0.1), moves, 3, steps=4, second_order=False)
+    x, y = torch.randn(3, 6, 4, dtype=torch.float64), (torch.arange(6) % 3).expand(3, 6)
+
+    def episode(tasks: list[int]) -> Episode:
+        return Episode(LabelledSet(x[tasks], y[tasks]), LabelledSet(x[tasks].flip(1), y[tasks]), 3)
+
+    losses = reptile_gradients(learner, episode([0, 1, 2]), clustering=0.5).losses
+    expected = [p.grad for p in model.parameters()]
+    alone = reptile_gradients(learner, episode([0, 2]), clustering=0.5).losses
+    assert (alone - losses[[0, 2]]).abs().max() > 1e-4
+    model.zero_grad()
+
+    def work() -> None:
+        with processes(torch.device("cpu")) as here:
+            mine = [task for task in range(3) if task % 2 == here.rank]
+            found = reptile_gradients(learner, episode(mine), len(mine) / 3, clustering=0.5).losses
+            sum_gradients(model.parameters())
+            assert torch.allclose(found, losses[mine], atol=1e-12)
+            for parameter, gradient in zip(model.parameters(), expected, strict=True):
+                assert parameter.grad is not None
+                assert torch.allclose(parameter.grad, gradient, atol=1e-13)
+
+    in_processes(work)
 
 
 def test_batch_norm_over_processes_is_that_of_the_whole_batch(tmp_path: Path) -> None:
