@@ -66,8 +66,8 @@ def test_a_step_equals_torchs_own_modules(tmp_path: Path, regularizer: str) -> N
     ours, plain = (Trainer(own, open_pictures("digits", size=16)) for _ in range(2))
     network = plain.module
     rows = plain.objective.batch(0)
-    x = torch.from_numpy(np.asarray(plain.parts.inner.pixels)[rows]).permute(0, 3, 1, 2)
-    y = torch.from_numpy(plain.parts.inner.labels[rows])
+    x = torch.from_numpy(np.asarray(plain.subject.parts.inner.pixels)[rows]).permute(0, 3, 1, 2)
+    y = torch.from_numpy(plain.subject.parts.inner.labels[rows])
     f = network.encoder.train()(x)
     loss = F.cross_entropy(network.classifier(f), y)
     found = []
@@ -90,7 +90,7 @@ def test_a_step_equals_torchs_own_modules(tmp_path: Path, regularizer: str) -> N
     assert value == pytest.approx(float(loss.detach()), rel=1e-5)
     for (name, a), b in zip(ours.module.named_parameters(), network.parameters(), strict=True):
         assert torch.allclose(a, b, atol=2e-5), name
-    for (name, a), b in zip(ours.encoder.named_buffers(), plain.encoder.buffers(), strict=True):
+    for (name, a), b in zip(ours.objective.encoder.named_buffers(), plain.objective.encoder.buffers(), strict=True):
         assert torch.allclose(a.double(), b.double(), atol=1e-6), name
 
 

@@ -44,13 +44,13 @@ def weights(run: Path, which: Path = checkpoints.LAST) -> dict[str, torch.Tensor
 def test_a_step_equals_the_plain_loop_over_tasks(tmp_path: Path) -> None:
     """Reference: torch's own modules in train mode, one task and one call at a time, distances in a Python loop."""
     ours = trainer.Trainer(config(tmp_path), open_pictures("digits", size=16))
-    encoder, plain = ours.encoder, trainer.Trainer(config(tmp_path), open_pictures("digits", size=16)).module
+    encoder, plain = ours.objective.encoder, trainer.Trainer(config(tmp_path), open_pictures("digits", size=16)).module
     tasks, losses, buffers = ours.objective.sampler.step(0, 2), [], []
     start = {name: value.clone() for name, value in plain.encoder.named_buffers()}
     for t in range(2):
         for name, value in plain.encoder.named_buffers():
             value.copy_(start[name])
-        pixels = torch.from_numpy(np.asarray(ours.parts.inner.pixels)).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy(np.asarray(ours.subject.parts.inner.pixels)).permute(0, 3, 1, 2)
         z_s = plain.encoder.train()(pixels[tasks.support[t]])
         z_q = plain.encoder(pixels[tasks.query[t]])
         means = torch.stack([z_s[torch.from_numpy(tasks.support_y[t] == n)].mean(0) for n in range(3)])

@@ -1,30 +1,37 @@
-"""`modicum train`: meta-train an encoder and a head."""
+"""`modicum train`: meta-train an encoder and a head, or a network for regression."""
 
 from __future__ import annotations
 
 from modicum.commands.output import percent
 from modicum.commands.progress import progress
 from modicum.configs import Train
+from modicum.configs.regression import is_regression
 from modicum.runtime import ranks
 
 
 def run(config: Train) -> int:
     """Train, then say which classes were held out, how good it got, and where the run is."""
-    from modicum.training.runs import read_run
+    from modicum.training.runs import read_record
     from modicum.training.trainer import train
 
     with progress("training") as tick:
         result = train(config, progress=tick)
     if ranks().rank > 0:
         return 0
-    record = read_run(result.run)[2]
-    classes = ", ".join(f"{len(names)} {name}" for name, names in record["data"]["splits"].items())
-    print(f"data: {record['data']['name']}, {record['data']['pictures']} pictures, classes: {classes}")
+    record = read_record(result.run)[1]
+    data, regression = record["data"], is_regression(config)
+    parts = ", ".join(f"{len(names)} {name}" for name, names in data["splits"].items())
+    if regression:
+        print(f"data: {data['name']}, tasks: {parts or 'a new one for every number'}")
+    else:
+        print(f"data: {data['name']}, {data['pictures']} pictures, classes: {parts}")
     if record.get("split_rule"):
         print(f"splits: {record['split_rule']}")
     if record.get("note"):
         print(f"note: {record['note']}")
-    if result.validation is not None:
+    if result.validation is not None and regression:
+        print(f"best validation error: {result.validation:.4f} (mean squared)")
+    elif result.validation is not None:
         print(f"best validation accuracy: {percent(result.validation)}")
     print(f"run: {result.run} ({result.steps} steps)")
     print(f"next: modicum evaluate {result.run}")

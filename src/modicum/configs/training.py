@@ -18,6 +18,7 @@ from modicum.configs.options import (
     require,
     require_known,
 )
+from modicum.configs.regression import check_regression
 from modicum.registry import BACKBONES, GRADIENT_METHODS, METHODS
 
 _COUNTS = (
@@ -30,19 +31,19 @@ _COUNTS = (
 class Train:
     """Meta-training on few-shot tasks, or classical training; under torchrun, processes share every step."""
 
-    data: str  # folder, CSV, zip, or digits | omniglot | cifar-fs | fc100 | mini-imagenet
+    data: str  # folder, CSV, zip, or digits | omniglot | cifar-fs | fc100 | mini-imagenet | sinusoids (regression)
     out: str  # folder of the run, made here
     root: str | None = None  # where known data sets lie (default: MODICUM_DATA)
     splits: str | None = None  # JSON file with the classes of each split; without one 64/16/20 by a seeded rule
     method: str = "protonet"  # a head's name (protonet, r2d2, metaoptnet-svm, mct, ...), or classical
-    backbone: str = "conv4-64"  # conv4-64 | -32 | -48 | -r2d2, resnet12, resnet12-alfa, timm/NAME, torchvision/NAME
+    backbone: str = "conv4-64"  # conv4-64 | -32 | -48 | -r2d2, resnet12 | -alfa, timm/NAME, torchvision/NAME, mlp-40-40
     ways: int = 5  # classes per training task
     shots: int = 5  # support pictures per class
     queries: int = 15  # query pictures per class
     batch: int = 4  # tasks per step
     batch_pictures: int = 128  # classical: pictures per step
     steps: int = 10_000  # steps of training
-    optimizer: Literal["sgd", "adam"] = "adam"  # sgd: Nesterov momentum 0.9
+    optimizer: Literal["sgd", "adam"] = "adam"  # sgd: Nesterov momentum 0.9; for reptile and reptile-wc plain
     learning_rate: float = 1e-3  # learning rate at the start
     weight_decay: float = 0.0  # L2 penalty
     schedule: Schedule = "halving"  # how the learning rate falls; lee and classical: as published
@@ -80,11 +81,11 @@ class Train:
     alfa_alpha: Adaptivity = "generated"  # alfa: learning rates are generated, learned or fixed
     alfa_decay: Adaptivity = "generated"  # alfa: weight decays are generated, learned or fixed
     alfa_per: Literal["step-layer", "step", "layer", "none"] = "step-layer"  # alfa: which multipliers differ
-    clustering: float = 5e-5  # reptile-wc: weight mu of the clustering of weights
+    clustering: float = 5e-5  # reptile-wc: weight of the clustering of weights, published: mu times the 2 of its gradient
     inner_batch: int | None = None  # reptile: support pictures per inner step (default: all)
     checkpoint_inner: bool = False  # gradient methods: memory for one inner step only, for more time
     strategy: Strategy = "auto"  # gradient methods: loop | grouped | vmap | compiled over the tasks of a step
-    target: str | None = None  # regression from a CSV of tasks: the column to predict
+    target: str | None = None  # regression from a CSV or NPZ of tasks: the column to predict
     with_val: bool = False  # train on the validation classes too ("+val"); then nothing is validated
     keep_best: int = 0  # keep so many checkpoints with the best validation, for evaluate --ensemble best
     keep_every: int | None = None  # keep a checkpoint every so many steps, for evaluate --ensemble periodic
@@ -116,7 +117,8 @@ class Train:
             "network is maml",
         )
         require_known("method", self.method, METHODS)
-        require_known("backbone", self.backbone, BACKBONES, ("timm/", "torchvision/"))
+        require_known("backbone", self.backbone, BACKBONES, ("timm/", "torchvision/", "mlp-"))
+        check_regression(self)
         if self.method in GRADIENT_METHODS:
             check_gradient(self)
         regularized = self.regularizer != "none"

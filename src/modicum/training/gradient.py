@@ -27,6 +27,14 @@ MULTI_STEP, FIRST_ORDER = 0.15, 0.5
 15 of 100 epochs and 50 of 150 in the released code; ours for the latter is a half, as in the paper's figure."""
 
 
+def annealing(config: Train) -> tuple[int, int]:
+    """Outer steps over which the losses after early inner steps fade, and outer steps of first order at the start."""
+    plus = config.method == "maml++"
+    fading = int(plus * MULTI_STEP * config.steps) if config.multi_step is None else config.multi_step
+    half = int(plus * FIRST_ORDER * config.steps)
+    return fading, half if config.first_order_until is None else config.first_order_until
+
+
 @final
 class GradientObjective(AbstractObjective):
     """Mean query loss of the tasks of a step after their inner steps. Gradients are left in the parameters."""
@@ -40,10 +48,7 @@ class GradientObjective(AbstractObjective):
         self.pixels: Pixels = resident(pixels, device)
         self.module = self.learner = build_gradient_learner(config, image_spec(pictures)).to(device)
         self.encoder = self.learner.encoder
-        plus = config.method == "maml++"
-        self.fading = int(plus * MULTI_STEP * config.steps) if config.multi_step is None else config.multi_step
-        half = int(plus * FIRST_ORDER * config.steps)
-        self.first_order_until = half if config.first_order_until is None else config.first_order_until
+        self.fading, self.first_order_until = annealing(config)
         self.second_order = self.learner.second_order
 
     @property

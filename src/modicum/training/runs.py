@@ -21,6 +21,7 @@ from modicum.adaptation.gradient.networks import LinearNetwork
 from modicum.adaptation.learner import HeadLearner
 from modicum.backbones.encoder import ImageSpec, build_encoder
 from modicum.configs import BatchNorm, Ensemble, Train, require
+from modicum.configs.regression import is_regression
 from modicum.data.pictures import PictureSet
 from modicum.episodes.interfaces import AbstractHead
 from modicum.errors import ConfigError, FileFormatError
@@ -126,26 +127,13 @@ def environment(device: torch.device, processes: int = 1) -> dict[str, Any]:
     }
 
 
-def write_run(run: Path, config: Train, spec: ImageSpec, pictures: PictureSet, more: dict[str, Any]) -> None:
+def write_run(run: Path, config: Train, more: dict[str, Any]) -> None:
     """Write RUN/config.json."""
-    record = {
-        "kind": "run",
-        "version": __version__,
-        "config": asdict(config),
-        "encoder": {"backbone": config.backbone, "spec": spec.as_record()},
-        "data": {
-            "name": pictures.name,
-            "pictures": len(pictures.labels),
-            "splits": {name: list(classes) for name, classes in pictures.splits.items()},
-            "digest": data_digest(pictures),
-        },
-        **more,
-    }
-    write_json(run / "config.json", record)
+    write_json(run / "config.json", {"kind": "run", "version": __version__, "config": asdict(config), **more})
 
 
-def read_run(run: Path | str) -> tuple[Train, ImageSpec, dict[str, Any]]:
-    """Configuration, picture form and whole record of a run; `FileFormatError` where it is none or of another version."""
+def read_record(run: Path | str) -> tuple[Train, dict[str, Any]]:
+    """Configuration and whole record of a run; `FileFormatError` where it is none or of another version."""
     run = Path(run)
     if not (run / "config.json").is_file():
         raise FileFormatError(f"{run}: not a run folder (no config.json); give a folder that `modicum train` made")
@@ -160,7 +148,18 @@ def read_run(run: Path | str) -> tuple[Train, ImageSpec, dict[str, Any]]:
             + ", ".join(sorted(unknown))
         )
     try:
-        return Train(**record["config"]), ImageSpec(**record["encoder"]["spec"]), {**record, "data": dict(record["data"])}
+        return Train(**record["config"]), {**record, "data": dict(record["data"])}
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileFormatError(f"{run}: its config.json is incomplete or of another version ({error})") from error
+
+
+def read_run(run: Path | str) -> tuple[Train, ImageSpec, dict[str, Any]]:
+    """Configuration, picture form and whole record of a run on pictures; `ConfigError` for one on regression tasks."""
+    config, record = read_record(run)
+    if is_regression(config):
+        raise ConfigError(f"{run}: a run on regression tasks has no encoder of pictures; only evaluate and report take it")
+    try:
+        return config, ImageSpec(**record["encoder"]["spec"]), record
     except (KeyError, TypeError, ValueError) as error:
         raise FileFormatError(f"{run}: its config.json is incomplete or of another version ({error})") from error
 

@@ -15,32 +15,29 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from modicum.backbones.probe import probe
 from modicum.configs import Train
+from modicum.configs.regression import is_regression
 from modicum.data.pictures import PictureSet, open_pictures
 from modicum.errors import ConfigError, DataError, TrainingError
-from modicum.evaluation.intervals import mean_interval
 from modicum.files import make_folder
-from modicum.models import save_encoder
 from modicum.runtime import Progress, Ranks, device
 from modicum.training.checkpoints import BEST, LAST, read_checkpoint, restore_learner, restore_optimizer, save_checkpoint
 from modicum.training.interrupts import ctrl_c_between_steps
 from modicum.training.kept import Kept
 from modicum.training.logs import RunLog
-from modicum.training.objective_of import make_objective
 from modicum.training.processes import first_alone, local_device, processes, sum_buffers, sum_gradients, summed, wait
-from modicum.training.runs import data_digest, environment, read_run, require_same, require_same_data, write_run
+from modicum.training.regression import RegressionSubject, RegressionTasks, open_tasks
+from modicum.training.runs import environment, read_record, require_same, require_same_data, write_run
 from modicum.training.schedules import learning_rate_factor
-from modicum.training.scoring import score_tasks
-from modicum.training.splitting import Parts, training_parts
 from modicum.training.steps import make_optimizer
+from modicum.training.subjects import AbstractSubject, PictureSubject
 
 LOG_EVERY = 50
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """run: the folder; steps done; validation: best validation accuracy, None where nothing was validated."""
+    """run: the folder; steps done; validation: best accuracy, or mean squared error; None where nothing was validated."""
 
     run: Path
     steps: int
@@ -48,26 +45,33 @@ class TrainResult:
 
 
 class Trainer:
-    """The state of one training: what is trained, optimiser, step, best validation accuracy, seconds spent."""
+    """The state of one training: subject, optimiser, step, best validation measure, seconds spent."""
 
-    def __init__(self, config: Train, pictures: PictureSet, here: Ranks = Ranks()) -> None:  # noqa: B008
+    def __init__(
+        self,
+        config: Train,
+        data: PictureSet | RegressionTasks,
+        here: Ranks = Ranks(),  # noqa: B008
+    ) -> None:
         self.config, self.run, self.here = config, Path(config.out), here
         self.device = local_device(device(config.device))
-        self.parts: Parts = training_parts(config, pictures)
-        self.digest = data_digest(pictures)
-        inner = self.parts.inner
-        self.objective = make_objective(config, inner, self.device, here)
-        self.module, self.encoder = self.objective.module, self.objective.encoder
-        probe(self.encoder, self.objective.example())
+        self.subject: AbstractSubject = (
+            RegressionSubject(config, data, self.device)
+            if isinstance(data, RegressionTasks)
+            else PictureSubject(config, data, self.device, here)
+        )
+        self.objective = self.subject.objective
+        self.module = self.objective.module
         self.optimizer = self.objective.optimizer or make_optimizer(self.module, config)
-        self.kept = Kept(config, self.parts.validation is not None)
-        self.step, self.best, self.seconds, self.started = 0, -1.0, 0.0, time.monotonic()
+        self.kept = Kept(config, self.subject.validated)
+        self.best: float | None = None
+        self.step, self.seconds, self.started = 0, 0.0, time.monotonic()
 
     def resume(self) -> None:
         """Go on from RUN/checkpoints/last."""
-        before, _, record = read_run(self.run)
+        before, record = read_record(self.run)
         require_same(before, self.config)
-        require_same_data(record, self.digest, self.run)
+        require_same_data(record, self.subject.digest, self.run)
         if not (self.run / LAST).is_file():
             return
         tensors, record = read_checkpoint(self.run / LAST)
@@ -81,7 +85,7 @@ class Trainer:
         return self.seconds + time.monotonic() - self.started
 
     def advance(self) -> tuple[float, float]:
-        """One step; returns loss and accuracy of its whole batch. A loss that is not finite stops with `TrainingError`."""
+        """One step; loss and accuracy (or squared error) of its whole batch. `TrainingError` where a loss is not finite."""
         config = self.config
         factor = learning_rate_factor(config.schedule, self.step, config.steps, config.halve_every, config.warmup)
         for group in self.optimizer.param_groups:
@@ -116,22 +120,21 @@ class Trainer:
         )
 
     def validate(self, log: RunLog | None) -> None:
-        """Score the validation tasks, keep the best encoder, write the last checkpoint."""
-        tasks, held_out = self.parts.validation, self.parts.held_out
-        better = tasks is None
-        if tasks is not None and held_out is not None:
-            scores = score_tasks([self.objective.learner], held_out.pixels, tasks, self.device, here=self.here)
-            interval = mean_interval(scores.per_task, "draws of validation tasks")
+        """Score the validation tasks, keep the best weights, write the last checkpoint."""
+        better = not self.subject.validated
+        if self.subject.validated:
+            measure, interval = self.subject.measure, self.subject.validate(self.here)
             if log is not None:
-                log.write("validation", self.step, {"accuracy": interval.mean, "ci95": interval.ci95})
-            better = interval.mean > self.best
-            self.best = max(self.best, interval.mean)
+                log.write("validation", self.step, {measure: interval.mean, "ci95": interval.ci95})
+            sign = -1 if measure == "mse" else 1
+            better = self.best is None or sign * interval.mean > sign * self.best
+            self.best = interval.mean if better else self.best
             if self.config.keep_best:
-                self.kept.after_validation(self.step, interval.mean, self._write_kept)
+                self.kept.after_validation(self.step, sign * interval.mean, self._write_kept)
         if better:
             self._save(BEST, None)
             if self.here.rank == 0:
-                save_encoder(self.encoder, self.run / "encoder", self._card())
+                self.subject.keep(self.run, self.step, self.best)
         self._save(LAST, self.optimizer)
         if self.here.rank == 0:
             self.kept.tidy()
@@ -146,26 +149,16 @@ class Trainer:
             make_folder(path.parent)
             self._save(path.relative_to(self.run), None)
 
-    def _card(self) -> str:
-        validated = f"{100 * self.best:.1f} % on its validation tasks" if self.best >= 0 else "not validated"
-        config, inner = self.config, self.parts.inner
-        each = f"{config.batch_pictures} pictures" if config.method == "classical" else f"{config.batch} tasks"
-        return (
-            f"# Encoder of a modicum run\n\n{config.backbone}, trained by {config.method} on "
-            f"{inner.name}: {len(inner.classes)} classes, {len(inner.labels)} pictures, "
-            f"{self.step} steps of {each}; {validated}.\n"
-        )
-
     def loop(self, log: RunLog | None, progress: Progress | None, stop: threading.Event) -> None:
         """All remaining steps, with a log line every 50, and a validation and checkpoint every `validate_every`."""
         config, recent = self.config, []
         while self.step < config.steps:
             recent.append(self.advance())
             if self.step % LOG_EVERY == 0 or self.step == config.steps:
-                loss, accuracy = np.mean(recent, axis=0)
+                loss, measured = np.mean(recent, axis=0)
                 rate = self.optimizer.param_groups[0]["lr"]
                 seconds = round(self.spent(), 3)
-                values = {"loss": loss, "accuracy": accuracy, "learning_rate": rate, "seconds": seconds}
+                values = {"loss": loss, self.subject.measure: measured, "learning_rate": rate, "seconds": seconds}
                 if log is not None:
                     log.write("train", self.step, values)
                 recent = []
@@ -179,11 +172,12 @@ class Trainer:
                 raise KeyboardInterrupt
 
 
-def train(config: Train, progress: Progress | None = None) -> TrainResult:
+def train(config: Train, progress: Progress | None = None, tasks: RegressionTasks | None = None) -> TrainResult:
     """Train as configured and leave a run folder; Ctrl-C leaves a checkpoint that `resume` goes on from.
 
-    Every process of a torchrun calls it; the first one writes. `ConfigError` (before training), `DataError`,
-    `WriteError`; `TrainingError` for a loss that is not finite.
+    tasks: regression tasks of one's own instead of those that `config.data` names (with any `target`). Every process of a
+    torchrun calls it; the first one writes. `ConfigError` (before training), `DataError`, `WriteError`; `TrainingError` for
+    a loss that is not finite.
     """
     run = Path(config.out)
     if config.threads is not None:
@@ -193,16 +187,21 @@ def train(config: Train, progress: Progress | None = None) -> TrainResult:
             raise ConfigError(f"out: {run} already holds a run; give --resume to go on with it, or another --out")
         if config.method != "classical" and config.batch < here.size:
             raise ConfigError(f"batch: {config.batch} tasks cannot be shared by {here.size} processes; take {here.size}")
+        told = progress if here.rank == 0 else None
         with first_alone(here):
-            pictures = open_pictures(
-                config.data, root=config.root, size=config.image_size, channels=config.channels, splits=config.splits,
-                seed=config.seed, progress=progress if here.rank == 0 else None,
-            )  # fmt: skip
+            data = (tasks or open_tasks(config)) if is_regression(config) else _pictures(config, told)
         with torch.random.fork_rng():
-            return _trained(Trainer(config, pictures, here), pictures, progress if here.rank == 0 else None)
+            return _trained(Trainer(config, data, here), told)
 
 
-def _trained(trainer: Trainer, pictures: PictureSet, progress: Progress | None) -> TrainResult:
+def _pictures(config: Train, progress: Progress | None) -> PictureSet:
+    return open_pictures(
+        config.data, root=config.root, size=config.image_size, channels=config.channels, splits=config.splits,
+        seed=config.seed, progress=progress,
+    )  # fmt: skip
+
+
+def _trained(trainer: Trainer, progress: Progress | None) -> TrainResult:
     config, run, first = trainer.config, trainer.run, trainer.here.rank == 0
     if config.resume and (run / "config.json").exists():
         trainer.resume()
@@ -210,12 +209,8 @@ def _trained(trainer: Trainer, pictures: PictureSet, progress: Progress | None) 
     log = None
     if first:
         make_folder(run)
-        more = {
-            "environment": environment(trainer.device, trainer.here.size),
-            "split_rule": pictures.split_rule,
-            "note": "; ".join(note for note in (trainer.parts.note, trainer.objective.note) if note),
-        }
-        write_run(run, config, trainer.encoder.spec, pictures, more)
+        spent = {"environment": environment(trainer.device, trainer.here.size)}
+        write_run(run, config, {**trainer.subject.record(), **spent})
         log = RunLog(run, trainer.step, config.tensorboard)
     try:
         with ctrl_c_between_steps() as stop:
@@ -224,4 +219,4 @@ def _trained(trainer: Trainer, pictures: PictureSet, progress: Progress | None) 
         if log is not None:
             log.close()
     wait()
-    return TrainResult(run, trainer.step, trainer.best if trainer.best >= 0 else None)
+    return TrainResult(run, trainer.step, trainer.best)
