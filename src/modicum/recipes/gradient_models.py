@@ -8,14 +8,14 @@ second order, no augmentation, batch norm by the statistics of each batch; teste
 validations. The paper names no optimiser; its released configurations have Adam at 1e-3 whose cosine schedule ends where it
 begins, so the rate is constant, and no weight decay. conv4-32: MAML as Finn et al. 2017 (arXiv 1703.03400): 60,000 steps,
 10 inner steps at test time, no ensemble; Reptile as Nichol et al. 2018 (arXiv 1803.02999, the transductive runs of the
-released code): outer steps of 1 brought to 0, 15 training shots; 1-shot 100,000 steps of 10 tasks, 15 inner steps on 5
-pictures, 10 at test time; 5-shot 200,000 steps of 5 tasks, 8 inner steps on 10 pictures, 88 at test time.
+released code): outer steps of 1 brought to 0 along a line, 15 training shots; 1-shot 100,000 steps of 10 tasks, 15 inner
+steps on 5 pictures, 10 at test time; 5-shot 200,000 steps of 5 tasks, 8 inner steps on 10 pictures, 88 at test time.
 
 Reduced scale: the same network and method on CIFAR-FS or FC100 at 32x32, with the numbers of `REDUCED`: fewer and smaller
 steps, 5 queries, one validation, no ensemble.
 
 Deviations: Reptile's inner steps are plain SGD at 0.01, as algorithm 4 of the dissertation has it, where its released code
-has Adam at 1e-3 and 2.2e-4; its outer step falls along a cosine in place of a line. The draw that "Random Init" stands for
+has Adam at 1e-3 and 2.2e-4. The draw that "Random Init" stands for
 is a run of one outer step at a rate of 1e-12, which leaves every weight of a float32 network as it was drawn.
 """
 
@@ -60,7 +60,7 @@ ALFA = Train(
 )  # fmt: skip
 FINN = replace(ALFA, backbone=SMALL, steps=60_000, test_steps=10, keep_best=0)
 REPTILE = replace(
-    FINN, method="reptile", shots=15, batch=5, steps=200_000, optimizer="sgd", learning_rate=1.0, schedule="cosine",
+    FINN, method="reptile", shots=15, batch=5, steps=200_000, optimizer="sgd", learning_rate=1.0, schedule="linear",
     inner_steps=8, inner_batch=10, test_steps=88, validate_every=10_000,
 )  # fmt: skip
 
