@@ -1,4 +1,4 @@
-"""`modicum evaluate`: accuracy of a run over many tasks."""
+"""`modicum evaluate`: accuracy, or for regression the squared error, of a run over many tasks."""
 
 from __future__ import annotations
 
@@ -30,6 +30,18 @@ def show(record: Mapping[str, Any]) -> None:
         print(f"largest relative residual of the head's solver: {max(residuals):.1e}")
 
 
+def show_errors(record: Mapping[str, Any]) -> None:
+    """Print the rows of a result on regression tasks: the error after the last inner step, and before the first."""
+    columns = ("shots", "squared error", "95 % interval ±", "standard error ±", "before adaptation", "inner steps", "tasks")
+    rows = []
+    for row in record["rows"]:
+        numbers = [f"{row[key]:.4f}" for key in ("mse", "ci95", "stderr")]
+        rows.append([row["shots"], *numbers, f"{row['per_step'][0]['mse']:.4f}", row["inner_steps"], row["tasks"]])
+    show_table("", columns, rows)
+    print(f"The interval is over {record['interval_over']};")
+    print("what another training would change is not in it.")
+
+
 def run(config: Evaluate) -> int:
     """Evaluate and print a table; the library writes the JSON."""
     from modicum.training.evaluate import evaluate
@@ -38,7 +50,7 @@ def run(config: Evaluate) -> int:
         record = evaluate(config, progress=tick)
     if ranks().rank > 0:
         return 0
-    show(record)
+    (show_errors if record.get("measure") == "mse" else show)(record)
     if config.json:
         print(f"result: {config.json}")
     return 0

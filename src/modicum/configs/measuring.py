@@ -11,7 +11,7 @@ from modicum.registry import HEADS, LEARNERS
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Accuracy of a run over many tasks, with both radii: 95 % interval and one standard error."""
+    """Accuracy of a run (regression: squared error) over many tasks, with 95 % interval and one standard error."""
 
     run: str  # folder of `train`
     data: str | None = None  # as in `train` (default: what the run was trained on)
@@ -19,8 +19,9 @@ class Evaluate:
     splits: str | None = None  # as in `train` (default: the run's)
     split: str = "test"  # train | val | test | all
     ways: int = 5  # classes per task
-    shots: list[int] = field(default_factory=lambda: [1, 5])  # one row per number of shots
+    shots: list[int] = field(default_factory=list)  # one row per number of shots (default: 1 5; regression: as trained)
     queries: int = 15  # query pictures per class
+    points: int = 100  # regression on sinusoids: query points per task
     tasks: int = 1_000  # tasks per row
     head: str | None = None  # another head than the one trained with, or fine-tune (steps of the whole network)
     ensemble: Ensemble = "none"  # mean outputs of the checkpoints kept by train: best validated, or periodic
@@ -34,9 +35,10 @@ class Evaluate:
 
     def __post_init__(self) -> None:
         require(self.ways >= 2, f"ways: expected at least 2, found {self.ways}")
-        require(bool(self.shots) and min(self.shots) >= 1, f"shots: expected numbers of at least 1, found {self.shots}")
+        require(min(self.shots, default=1) >= 1, f"shots: expected numbers of at least 1, found {self.shots}")
         require(self.tasks >= 2, f"tasks: expected at least 2, for an interval needs a spread; found {self.tasks}")
-        require(self.queries >= 1, f"queries: expected at least 1, found {self.queries}")
+        for name in ("queries", "points"):
+            require(getattr(self, name) >= 1, f"{name}: expected at least 1, found {getattr(self, name)}")
         require_known("split", self.split, ("train", "val", "test", "all"))
         require_known("head", self.head, (*HEADS, *LEARNERS))
 

@@ -49,6 +49,8 @@ def measure(row: Row, site: Site, progress: Progress | None = None) -> dict[str,
     """
     if row.kind == "accuracy":
         return _accuracy(row, site, progress)
+    if row.kind == "mse":
+        return _error(row, site)
     if row.kind in SEPARATION:
         return _separation(row, site, progress)
     if row.kind == "cka":
@@ -69,6 +71,18 @@ def _accuracy(row: Row, site: Site, progress: Progress | None) -> dict[str, Any]
     more = {name: measured.get(name) for name in ("interval_over", "classes", "steps", "head", "ensemble")}
     options = {**portable(asdict(test)), "data": row.data}  # a folder's name, not where it lies
     return {"evaluate": options, **more, **found, "value": found["accuracy"]}
+
+
+def _error(row: Row, site: Site) -> dict[str, Any]:
+    from modicum.training.regression_results import evaluate_regression
+
+    test = Evaluate(
+        run=str(site.run), split=row.split, shots=[row.shots], points=row.queries, tasks=site.tasks, seed=site.seed
+    )
+    measured = evaluate_regression(test)
+    found = measured["rows"][0]
+    more = {name: measured[name] for name in ("interval_over", "steps")}
+    return {"evaluate": portable(asdict(test)), **more, **found, "value": found["mse"]}
 
 
 def set_to_test(data: str | None, root: str | None) -> str | None:

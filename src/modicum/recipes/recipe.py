@@ -11,10 +11,13 @@ from typing import Literal
 
 from modicum.configs import BatchNorm, Ensemble, Scale, Train
 
-Kind = Literal["accuracy", "r_fc", "r_hv", "cka", "epoch_seconds", "train_seconds"]
-"""What a row measures: accuracy over tasks; R_FC and 4 R_HV^2 over class pairs (`evaluation.class_separation`); linear CKA
-of two models' features; seconds of training per epoch (`models.epoch_steps`) and in all."""
+Kind = Literal["accuracy", "mse", "r_fc", "r_hv", "cka", "epoch_seconds", "train_seconds"]
+"""What a row measures: accuracy, or mean squared error of regression, over tasks; R_FC and 4 R_HV^2 over class pairs
+(`evaluation.class_separation`); linear CKA of two models' features; seconds of training per epoch (`models.epoch_steps`)
+and in all."""
 
+OVER_TASKS = ("accuracy", "mse")
+"""Kinds that are means over test tasks."""
 SEPARATION = ("r_fc", "r_hv")
 """Kinds that one look at the features gives together."""
 
@@ -78,7 +81,7 @@ class Row:
         """What decides the number: rows that agree in it are one measurement (R_FC and R_HV: its two figures)."""
         kind = "separation" if self.kind in SEPARATION else self.kind
         setting = (kind, self.model_at(scale), self.other_at(scale), self.split)
-        if self.kind != "accuracy":
+        if self.kind not in OVER_TASKS:
             return setting
         tasks, ensemble = self.tasks[scale] if self.tasks else None, self.ensemble_at(scale)
         return (*setting, self.ways, self.shots, self.queries, self.head, self.batch_norm, tasks, self.data, ensemble)

@@ -19,7 +19,7 @@ from modicum.files import read_json, write_bytes, write_json
 from modicum.recipes.measuring import Site, measure, portable, training_seconds
 from modicum.recipes.orders import find_claim, find_order
 from modicum.recipes.provenance import commit, versions
-from modicum.recipes.recipe import Recipe, Row
+from modicum.recipes.recipe import OVER_TASKS, Recipe, Row
 from modicum.recipes.table import Records, Table, table_row
 from modicum.registry import resolve
 from modicum.runtime import Progress
@@ -32,7 +32,7 @@ RECIPES = {
         "table_5_1", "table_5_2", "table_5_3", "table_5_4", "table_5_5", "table_5_6", "table_5_7", "table_5_8", "table_5_10",
         "table_6_1", "table_6_5", "table_6_8",
         "alfa_table_1", "alfa_table_2", "alfa_table_3", "alfa_table_4", "alfa_table_5", "alfa_table_6", "alfa_table_7",
-        "alfa_table_a", "alfa_table_b", "alfa_table_c", "alfa_table_d", "alfa_table_e",
+        "alfa_table_8", "alfa_table_a", "alfa_table_b", "alfa_table_c", "alfa_table_d", "alfa_table_e",
     )
 }  # fmt: skip
 PICTURES: Mapping[Scale, int | None] = {"smoke": 20, "cpu": None, "full": None}
@@ -152,7 +152,7 @@ class _Bench:
         measured = measure(row, site, self.progress)
         seconds = self.trained[run]
         wall = {"train_seconds": seconds, "evaluate_seconds": round(time.monotonic() - start, 3)}
-        artifacts = run / "artifacts.npz" if row.kind == "accuracy" else None
+        artifacts = run / "artifacts.npz" if row.kind in OVER_TASKS else None
         return self._write(row, seed, run, {"wall": wall, **measured}, artifacts)
 
     def _train(self, model: str | None, seed: int) -> Path:

@@ -27,6 +27,7 @@ from modicum.evaluation.intervals import mean_interval
 from modicum.files import write_bytes, write_json
 from modicum.runtime import Progress, Ranks, device
 from modicum.training.processes import first_alone, local_device, processes
+from modicum.training.regression_results import evaluate_regression, is_regression_run
 from modicum.training.runs import load_members, own_splits, test_head
 from modicum.training.scoring import Learner, Scores, picture_features, score_tasks
 from modicum.training.splitting import trained_splits
@@ -157,11 +158,14 @@ def _write_artifacts(run: Path, parts: dict[str, NDArray[Any]]) -> None:
 
 
 def evaluate(config: Evaluate, progress: Progress | None = None) -> dict[str, Any]:
-    """Rows of accuracy, one per number of shots; also written to RUN/results/ with what the report shows.
+    """Rows of accuracy (regression: of squared error), one per number of shots; also written to RUN/results/.
 
     Every process of a torchrun calls it and scores its share of the same tasks; the first one writes. Raises
     `ConfigError` or `DataError` where the data set has too few classes or pictures for the tasks asked for.
     """
+    if is_regression_run(config.run):
+        return evaluate_regression(config)
+    config = config if config.shots else replace(config, shots=[1, 5])
     with processes(device(config.device)) as here:
         return _evaluated(config, progress if here.rank == 0 else None, here)
 
