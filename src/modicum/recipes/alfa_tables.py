@@ -55,8 +55,18 @@ BEATS = (
 """Better row, worse row, what the paper says of them."""
 
 
-def beside(row: Row) -> tuple[Row, Row]:
-    """The row as published, with the statistics of each batch, and the same run with those of the support set."""
+def never_run(row: Row) -> bool:
+    """Whether a row has a model at no scale."""
+    return row.model_at("full") is None and row.model_at("cpu") is None
+
+
+def beside(row: Row) -> tuple[Row, ...]:
+    """The row as published, with the statistics of each batch, and the same run with those of the support set.
+
+    A row that is never run stands once.
+    """
+    if never_run(row):
+        return (row,)
     support = replace(row, name=row.name + SUPPORT, batch_norm="support", paper=None, paper_ci95=None)
     return replace(row, batch_norm="batch"), support
 
@@ -92,8 +102,8 @@ def grid(
 
 
 def grid_orders(rows: Sequence[Row]) -> tuple[Order, ...]:
-    """What the paper says of each column, where its own numbers say so too."""
-    paper = {row.name: row.paper for row in rows if row.paper is not None}
+    """What the paper says of each column that can be run, where its own numbers say so too."""
+    paper = {row.name: row.paper for row in rows if row.paper is not None and not never_run(row)}
     found = []
     for upper, lower, claim in BEATS:
         for name in paper:

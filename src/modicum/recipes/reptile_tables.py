@@ -24,7 +24,7 @@ TASKS: Mapping[Scale, int] = {"smoke": 4, "cpu": 200, "full": 10_000}
 """Test tasks of a row, 100,000 in the dissertation."""
 
 
-def adapted(name: str, method: str, shots: int, number: Number) -> tuple[Row, Row]:
+def adapted(name: str, method: str, shots: int, number: Number) -> tuple[Row, ...]:
     """A row of a network that learned by gradient steps. Reptile's model of the reduced scale serves all shots."""
     shared = method.startswith("reptile")
     small = f"{CIFAR}-{SMALL}-{method}" if shared else f"{CIFAR}-{SMALL}-{method}-{shots}shot"
