@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from modicum.kernels import library
 
@@ -84,6 +85,7 @@ def usable(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> bool:
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
         and not torch._C._are_functorch_transforms_active()
+        and not is_in_torch_dispatch_mode()  # recorded or faked: the kernels read and write behind torch's back
         and forward_ad._current_level < 0
         and kernels() is not None
     )

@@ -14,9 +14,9 @@ Finn, Abbeel, Levine: Model-Agnostic Meta-Learning for Fast Adaptation of Deep N
 Tasks are independent, so the gradient of the sum over tasks holds every task's own gradient. Second order: g_j carries a
 graph, and the outer loss is differentiated through all steps. First order: g_j is a constant.
 
-The gradient is taken by `torch.autograd.grad`, or by `torch.func.grad` where the caller stands inside transforms or in a
-compiled function. With `checkpoint`, a step's graph is thrown away and made again in the backward pass: memory for one step
-instead of S, for one more evaluation of each; only by autograd, and bit for bit the same gradients.
+The gradient is taken by `torch.autograd.grad`, or by `torch.func.grad` where the caller stands inside transforms. With
+`checkpoint`, a step's graph is thrown away and made again in the backward pass: memory for one step instead of S, for one
+more evaluation of each; only by autograd, and bit for bit the same gradients.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from modicum.adaptation.gradient.tensors import Tensors
 from modicum.errors import ConfigError, TrainingError
 
 Loss = Callable[[Tensors, int], Tensor]
-Transform = Literal["autograd", "func"]
+Transform = Literal["autograd", "func", "traced"]
+"""traced: by autograd, while `compiled` records the operations; values cannot be looked at."""
 
 
 class Trajectory(NamedTuple):
@@ -94,8 +95,8 @@ def inner_loop(
 
     lead: number of task dimensions. keep: keep all that happened instead of the last parameters only. first: number of the
     first step, where a loop is run in pieces. Raises `ConfigError` for a loop that makes no sense and for a moving parameter
-    that the loss ignores; `TrainingError` that names step and tensor where the loss or a gradient stops being finite (not
-    inside `func` transforms, where values cannot be looked at).
+    that the loss ignores; `TrainingError` that names step and tensor where the loss or a gradient stops being finite (only
+    by autograd, where values can be looked at).
     """
     check_loop(steps, init, moves, rule, second_order)
     still = {name: value for name, value in init.items() if name not in moves}

@@ -8,7 +8,7 @@ puts the published methods together.
 | loop | one after the other | autograd | convolutions on a CPU; the only one for uneven support sets; checkpointed steps |
 | grouped | all in one call: grouped convolutions, batched products | autograd | small networks, GPUs; checkpointed steps |
 | vmap | all, each a function under `torch.func.vmap` | torch.func | comparison |
-| compiled | as grouped, the meta-gradient as one compiled function (`compiled.py`) | torch.func | long trainings |
+| compiled | as `together` says, the meta-gradient as one compiled function (`compiled.py`) | autograd | long trainings |
 """
 
 from __future__ import annotations
@@ -129,7 +129,6 @@ class GradientLearner(AbstractLearner):
             out_mask=part.out_mask, norms=self.norms, training=training,
         )  # fmt: skip
         task.transform, task.second_order = transform, self.second_order
-        task.transform, task.second_order = transform, self.second_order
         own = self.model.named_parameters()
         shared: Tensors = {name: value if torch.is_grad_enabled() else value.detach() for name, value in own}
         if part.lead:
@@ -137,10 +136,13 @@ class GradientLearner(AbstractLearner):
             shared = {name: value.expand(tasks, *value.shape) for name, value in shared.items()}
         began = self.start(shared, self.moves, task)
         task.found.clear()  # statistics of the first step are recorded there, not where the start looked
+        several = transform == "func" and self.norms is not None
         trajectory = inner_loop(
             task.loss, began.parameters, self.rule, self.steps if training else self.test_steps, self.moves, lead=part.lead,
-            second_order=self.second_order, checkpoint=self.checkpoint, transform=transform, keep=keep,
+            second_order=self.second_order, checkpoint=self.checkpoint, transform=transform, keep=keep or several,
         )  # fmt: skip
+        if transform == "func" and training:
+            task.record(trajectory.parameters[:-1] if several else [began.parameters])
         return Adaptation(task, trajectory, began.record)
 
     def parts(
@@ -165,15 +167,15 @@ class GradientLearner(AbstractLearner):
             yield Part(0, Data(*own), None if masks is None else masks[e], None if queries is None else queries[e])
 
     def together(self, device: torch.device) -> bool:
-        """Whether tasks are stacked: as the strategy says; by itself, on a GPU and for networks without batch norm."""
-        if self.strategy == "auto":
+        """Whether tasks are stacked: as the strategy says; auto, compiled: on a GPU and for networks without batch norm."""
+        if self.strategy in ("auto", "compiled"):
             return device.type == "cuda" or not has_batch_norm(self.model)
         return self.strategy != "loop"
 
     @property
     def transform(self) -> Transform:
         """How inner gradients are taken in training."""
-        return "func" if self.strategy in ("vmap", "compiled") else "autograd"
+        return "func" if self.strategy == "vmap" else "traced" if self.strategy == "compiled" else "autograd"
 
     def _check(self, n_out: int) -> None:
         if n_out != self.n_out and not self.traits.any_n_out:

@@ -54,11 +54,11 @@ def query_targets(learner: GradientLearner, query: LabelledSet, n_out: int) -> T
 
 
 def outer_loss(
-    learner: GradientLearner, part: Part, targets: Tensor, weights: Sequence[float] | None, training: bool = True
+    learner: GradientLearner, part: Part, targets: Tensor, weights: Sequence[float] | Tensor | None, training: bool = True
 ) -> tuple[Tensor, Tensor, Adaptation]:
     """Outer loss (*task), outputs (*task, Q, N) and what the adaptation left, of one part with queries; differentiable."""
     assert part.queries is not None
-    several = weights is not None and any(weights[:-1])
+    several = isinstance(weights, Tensor) or (weights is not None and any(weights[:-1]))
     done = learner.adapted(part, training=training, keep=several, transform=learner.transform)
     path, last = done.trajectory.parameters, len(done.trajectory.losses)
     outputs = done.support.queries(path[-1], last, part.queries)
@@ -91,7 +91,12 @@ def meta_gradients(
         losses.append(loss.detach().reshape(-1))
         outputs.append(out.detach() if part.lead else out.detach().unsqueeze(0))
         found.append([_mean(each, part.lead) for each in done.support.found])
-    return Outcome(torch.cat(losses), torch.cat(outputs), [_average(each) for each in zip(*found, strict=True)])
+    return Outcome(torch.cat(losses), torch.cat(outputs), average_found(found))
+
+
+def average_found(found: Sequence[Sequence[Tensors]]) -> list[Tensors]:
+    """Mean over tasks of what each found at its steps."""
+    return [_average(each) for each in zip(*found, strict=True)]
 
 
 def _mean(statistics: Tensors, lead: int) -> Tensors:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, final
 
 import torch
@@ -64,7 +64,14 @@ class TaskSupport(Support):
 
     def loss(self, parameters: Tensors, step: int = 0) -> Tensor:
         """Support loss (*task) before step `step`."""
-        return self.function(self.outputs(parameters, step, self.data.x, record=self.training), self.targets)
+        record = self.training and self.transform != "func"  # what is made inside that transform ends with it
+        return self.function(self.outputs(parameters, step, self.data.x, record), self.targets)
+
+    @torch.no_grad()
+    def record(self, path: Sequence[Tensors]) -> None:
+        """Fill `found` from the parameters before step 0, 1, ..., where `loss` could not."""
+        for step, parameters in enumerate(path):
+            self.outputs(parameters, step, self.data.x, record=True)
 
     def outputs(self, parameters: Tensors, step: int, x: Tensor, record: bool = False) -> Tensor:
         """Outputs (*task, n, N) under the statistics of x, or under the running ones."""
