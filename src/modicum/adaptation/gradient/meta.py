@@ -117,5 +117,5 @@ def moved_buffers(learner: GradientLearner, found: Sequence[Tensors], momentum: 
     own = dict(learner.model.named_buffers())
     new = {f"model.{name}": torch.lerp(own[name], value, momentum) for name, value in found[0].items()}
     if learner.norms is not None:
-        new |= {f"norms.{name}": value for name, value in learner.norms.moved(found, momentum).items()}
+        new |= {f"norms.{name}": value for name, value in learner.norms.moved(found[1:], momentum).items()}
     return new

@@ -116,6 +116,6 @@ class TaskSupport(Support):
         return parameters if self.norms is None else self.norms.at(parameters, step, self.lead)
 
     def _running(self, step: int) -> Tensors:
-        if self.norms is not None:
+        if self.norms is not None and step > 0:
             return self.norms.running(step)
         return {name: b for name, b in self.passes.module.named_buffers() if name.endswith(("running_mean", "running_var"))}
