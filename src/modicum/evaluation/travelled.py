@@ -45,8 +45,12 @@ def distances(before: Mapping[str, Tensor], after: Sequence[Mapping[str, Tensor]
             {name: task[name].double() for name in same}, {name: value.double() for name, value in same.items()}
         )
         squares.append(torch.stack(list(found.values())))
-    layers = torch.stack(squares).cpu().numpy()
-    return Travelled(np.sqrt(layers.sum(1)), np.sqrt(layers), tuple(found))
+    return of_layers(torch.stack(squares).sqrt().cpu().numpy(), tuple(found))
+
+
+def of_layers(layers: NDArray[np.float64], names: tuple[str, ...]) -> Travelled:
+    """The whole from the distances (T, L) of the layers with these names."""
+    return Travelled(np.sqrt(np.square(layers).sum(1)), layers, names)
 
 
 def distance_arrays(found: Travelled, shots: int) -> dict[str, NDArray[Any]]:

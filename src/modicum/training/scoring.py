@@ -10,11 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from modicum.adaptation.gradient.adapted import AdaptedNetworks
 from modicum.adaptation.learner import HeadLearner
 from modicum.backbones.batch_norm import copy_buffers, forward_frozen
 from modicum.episodes.cutting import Pixels, cut, gather, labelled
 from modicum.episodes.interfaces import Adapted
 from modicum.episodes.sampler import Tasks
+from modicum.evaluation.travelled import Travelled, distances, of_layers
 from modicum.runtime import Progress, Ranks
 from modicum.training.processes import largest, summed
 
@@ -33,12 +35,14 @@ Learner: TypeAlias = "HeadLearner | FineTuningLearner | GradientLearner"
 class Scores(NamedTuple):
     """per_task (T,) accuracies in [0, 1]; predicted (T, Q) labels in 0..N-1 of the tasks' own order.
 
-    residual: the largest residual of an iterative solver over all tasks, None for heads without one.
+    residual: the largest residual of an iterative solver over all tasks, None for heads without one. travelled: how far the
+    network of each task is from where gradient steps began, of the first learner; None for others.
     """
 
     per_task: NDArray[np.float64]
     predicted: NDArray[np.int64]
     residual: float | None = None
+    travelled: Travelled | None = None
 
 
 @torch.no_grad()
@@ -68,6 +72,7 @@ class _Member:
         self.learner, self.pixels, self.device = learner.eval(), pixels, device
         self.features: Tensor | None = None
         self.residual: float | None = None
+        self.travelled: list[Travelled] = []
         if isinstance(learner, HeadLearner) and learner.batch_norm == "running":
             index, place = np.unique(np.concatenate([tasks.support, tasks.query], 1), return_inverse=True)
             self.features = picture_features(learner, pixels, index, device, progress)
@@ -86,6 +91,9 @@ class _Member:
             mask = None if chunk.way_mask.all() else torch.from_numpy(chunk.way_mask).to(self.device)
             support, query = labelled(chunk, "support", rows[:, :shots]), rows[:, shots:]
             adapted = predictor = self.learner.head.fit(support, chunk.classes.shape[1], mask)
+        if isinstance(adapted, AdaptedNetworks):
+            after = [network.parameters for network in adapted.networks]
+            self.travelled.append(distances(dict(adapted.model.named_parameters()), after))
         residual = getattr(predictor, "residual", None)
         if residual is not None:
             self.residual = max(self.residual or 0.0, float(residual.max()))
@@ -109,14 +117,19 @@ def score_tasks(
     predicted = np.zeros(tasks.query.shape, np.int64)
     mine = np.arange(here.rank, len(tasks.number), here.size)
     own = Tasks._make(value[mine] for value in tasks)
-    residual = None
+    residual = travelled = None
     if len(mine):
-        accuracy[mine], predicted[mine], residual = _score(learners, pixels, own, device, progress)
+        accuracy[mine], predicted[mine], residual, travelled = _score(learners, pixels, own, device, progress)
     if here.size == 1:
-        return Scores(accuracy, predicted, residual)
+        return Scores(accuracy, predicted, residual, travelled)
     accuracy = summed(torch.from_numpy(accuracy).to(device)).cpu().numpy()
     predicted = summed(torch.from_numpy(predicted).to(device)).cpu().numpy()
-    return Scores(accuracy, predicted, largest(residual, device))
+    if travelled is None or len(tasks.number) < here.size:  # a process without tasks knows of no layers
+        return Scores(accuracy, predicted, largest(residual, device))
+    layers = np.zeros((len(tasks.number), len(travelled.names)))
+    layers[mine] = travelled.layers
+    layers = summed(torch.from_numpy(layers).to(device)).cpu().numpy()
+    return Scores(accuracy, predicted, largest(residual, device), of_layers(layers, travelled.names))
 
 
 @torch.no_grad()
@@ -135,4 +148,6 @@ def _score(
         if progress is not None and members[0].features is None:
             progress(min(start + TASKS_PER_CALL, len(tasks.number)), len(tasks.number))
     found = [member.residual for member in members if member.residual is not None]
-    return Scores(np.concatenate(accuracy), np.concatenate(predicted), max(found, default=None))
+    far = members[0].travelled
+    travelled = of_layers(np.concatenate([part.layers for part in far]), far[0].names) if far else None
+    return Scores(np.concatenate(accuracy), np.concatenate(predicted), max(found, default=None), travelled)
