@@ -12,7 +12,7 @@ Target: 20-way mini-ImageNet, 4-CONV, %, with the printed radius.
 
 Deviations: `recipes.gradient_models`, `recipes.alfa_tables`. The sixteen validation classes of mini-ImageNet and CIFAR-FS
 make no task of 20 ways, so nothing is validated, the last weights are tested and there is no ensemble. cpu: CIFAR-FS, tasks
-of all its 20 test classes, 3 queries in training.
+of all its 20 test classes, 2 queries in training.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ BACKBONES: Mapping[str, str] = {"4-CONV": CONV, "ResNet12": RESNET}
 DATA: Mapping[str, str] = {"miniImageNet": MINI, "FC100": FC100, "CIFAR-FS": CIFAR}
 SHOTS = (1, 5)
 
-TASKS: Mapping[Scale, int] = {"smoke": 4, "cpu": 200, "full": 600}
+TASKS: Mapping[Scale, int] = {"smoke": 4, "cpu": 300, "full": 600}
 """Test tasks of a row; 600 as published, fewer at reduced scale, for every task takes gradient steps."""
 BEST: Mapping[Scale, Ensemble] = {"full": "best"}
 SUPPORT = ", support statistics"

@@ -46,10 +46,10 @@ class Size:
 
 
 REDUCED: Mapping[str, Size] = {
-    "1-shot": Size(batch=2, steps=600),
-    "5-shot": Size(batch=1, steps=400),
-    "20-way": Size(batch=1, steps=150, queries=3),
-    "reptile": Size(batch=5, steps=400, inner_steps=8, test_steps=20),
+    "1-shot": Size(batch=1, steps=500),
+    "5-shot": Size(batch=1, steps=250),
+    "20-way": Size(batch=1, steps=100, queries=2),
+    "reptile": Size(batch=5, steps=150, inner_steps=5, test_steps=15),
 }
 """Trainings of a few minutes on one core. Everything that makes the reduced scale small stands here."""
 

@@ -20,7 +20,7 @@ from modicum.recipes.gradient_models import SMALL
 from modicum.recipes.models import CIFAR, MINI
 from modicum.recipes.recipe import Models, Row
 
-TASKS: Mapping[Scale, int] = {"smoke": 4, "cpu": 200, "full": 10_000}
+TASKS: Mapping[Scale, int] = {"smoke": 4, "cpu": 300, "full": 10_000}
 """Test tasks of a row, 100,000 in the dissertation."""
 
 

@@ -16,7 +16,7 @@ Target: 5-way mini-ImageNet, %, mean and one standard error.
 Deviations: `recipes.gradient_models` (settings), `recipes.reptile_tables` (batch norm, radii), `training.reptile` (the
 method); coefficient 5e-5. How the classical network is tested is not said: ours takes steps of the whole network
 (`fine-tune`), as for the column MAML of `table_5_1`. 10,000 tasks in place of 100,000. cpu: CIFAR-FS, one training of
-Reptile for both numbers of shots, 8 inner steps in training and 20 at test time. Figure 5.3, how far networks travel, is a
+Reptile for both numbers of shots, 5 inner steps in training and 15 at test time. Figure 5.3, how far networks travel, is a
 section of `modicum report`.
 """
 
