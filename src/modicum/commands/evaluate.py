@@ -17,14 +17,28 @@ def _cells(row: Mapping[str, Any]) -> list[object]:
     return [row["ways"], row["shots"], *accuracy, row["tasks"], mode]
 
 
+def _show_difference(gap: Mapping[str, Any]) -> None:
+    """Say what seeing the other queries of a task changes, one number of shots a line."""
+    told = "" if gap["excludes_zero"] else " (undecided)"
+    print(
+        f"{gap['later']} minus {gap['first']}, {gap['shots']} shots, on the same tasks: {100 * gap['difference']:+.2f} % "
+        f"± {percent(gap['ci95'])}{told}"
+    )
+
+
 def show(record: Mapping[str, Any]) -> None:
     """Print the rows of a result of `evaluate` as a table that says what the interval is over."""
     columns = ("ways", "shots", "accuracy", "95 % interval ±", "standard error ±", "tasks", "batch norm")
     show_table("", columns, [_cells(row) for row in record["rows"]])
+    for gap in record.get("differences", ()):
+        _show_difference(gap)
     print(f"The interval is over {record['interval_over']};")
     print("what other classes or another training would change is not in it.")
     if record.get("ensemble"):
         print(f"mean output of {len(record['ensemble']['steps'])} checkpoints ({record['ensemble']['rule']})")
+    steps = {row["inner_steps"] for row in record["rows"] if "inner_steps" in row}
+    if steps:
+        print(f"inner steps on each support set: {max(steps)}")
     residuals = [row["solver_residual"] for row in record["rows"] if "solver_residual" in row]
     if residuals:
         print(f"largest relative residual of the head's solver: {max(residuals):.1e}")

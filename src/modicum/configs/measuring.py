@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from modicum.configs.options import BatchNorm, Ensemble, Scale, require, require_known
+from modicum.configs.options import BatchNorm, Ensemble, Scale, TestNorm, require, require_known
 from modicum.registry import HEADS, LEARNERS
 
 
@@ -25,7 +25,8 @@ class Evaluate:
     tasks: int = 1_000  # tasks per row
     head: str | None = None  # another head than the one trained with, or fine-tune (steps of the whole network)
     ensemble: Ensemble = "none"  # mean outputs of the checkpoints kept by train: best validated, or periodic
-    batch_norm: BatchNorm | None = None  # another batch-norm mode than the run's
+    batch_norm: TestNorm | None = None  # other statistics than the run's; both: support and batch, and their difference
+    inner_steps: int | None = None  # gradient methods: steps on each support set (default: as trained, test_steps)
     seed: int = 0  # seed of the tasks: same seed, same tasks
     tasks_file: str | None = None  # frozen tasks: written if absent, replayed if there
     drop_small: bool = False  # leave out classes with too few pictures instead of refusing
@@ -37,8 +38,9 @@ class Evaluate:
         require(self.ways >= 2, f"ways: expected at least 2, found {self.ways}")
         require(min(self.shots, default=1) >= 1, f"shots: expected numbers of at least 1, found {self.shots}")
         require(self.tasks >= 2, f"tasks: expected at least 2, for an interval needs a spread; found {self.tasks}")
-        for name in ("queries", "points"):
-            require(getattr(self, name) >= 1, f"{name}: expected at least 1, found {getattr(self, name)}")
+        for name in ("queries", "points", "inner_steps"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"{name}: expected at least 1, found {value}")
         require_known("split", self.split, ("train", "val", "test", "all"))
         require_known("head", self.head, (*HEADS, *LEARNERS))
 

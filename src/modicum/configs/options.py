@@ -9,6 +9,7 @@ from modicum.errors import ConfigError
 from modicum.registry import suggest
 
 BatchNorm = Literal["running", "support", "batch"]
+TestNorm = Literal["running", "support", "batch", "both"]
 Precision = Literal["float32", "bfloat16"]
 Schedule = Literal["lee", "classical", "halving", "cosine", "linear", "constant"]
 Regularizer = Literal[

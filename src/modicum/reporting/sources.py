@@ -53,7 +53,7 @@ def _run(path: Path) -> Source:
     )
 
 
-_FITTED = ("head", "encoder", "pictures", "tried", "search", "chosen", "folds")
+_FITTED = ("head", "encoder", "encoder_saw", "measured", "pictures", "tried", "search", "chosen", "folds")
 
 
 def _classifier(path: Path) -> Source:

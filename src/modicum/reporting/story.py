@@ -62,10 +62,16 @@ def _what_classifier(source: Source) -> str:
     size = f"of {counted(len(classes), 'class', 'classes')}" if classes else ""
     support = f", learned from {counted(pictures, 'labelled picture', 'labelled pictures')}" if pictures else ""
     head, encoder = named(source.details.get("head")), named(source.details.get("encoder"))
-    return (
-        f"A classifier {size}{support}. The encoder “{encoder}” turns each picture into numbers and stays as it is; "
-        f"the head “{head}” was chosen and fitted on your pictures."
-    )
+    if source.details.get("encoder_saw"):
+        saw = int(source.details["encoder_saw"])
+        made = f"The network “{encoder}” took gradient steps on {saw:,} of your pictures; the head is “{head}”."
+    else:
+        made = (
+            f"The encoder “{encoder}” turns each picture into numbers and stays as it is; the head “{head}” was chosen and "
+            "fitted on your pictures."
+        )
+    measured = f" Accuracy is measured {source.details['measured']}." if source.details.get("measured") else ""
+    return f"A classifier {size}{support}. {made}{measured}"
 
 
 def _pictures(source: Source) -> int:
@@ -157,10 +163,9 @@ def _where_wrong(source: Source) -> str:
             f"{counted(worst_class.n, *unit)}."
         )
     if source.not_measurable:
-        told.append(
-            f"{counted(len(source.not_measurable), 'class has', 'classes have')} one picture (or one group) only: usable, "
-            "but nobody can say how well."
-        )
+        classes = counted(len(source.not_measurable), "class has", "classes have")
+        seen = ", or none that the encoder has not seen" if source.details.get("encoder_saw") else ""
+        told.append(f"{classes} one picture (or one group) only{seen}: usable, but nobody can say how well.")
     return " ".join(told) or "Unknown: no confusion counts were recorded."
 
 

@@ -1,7 +1,8 @@
 """What a comparison needs of its models: each loaded with a head, opened on the same pictures, refused where unfair.
 
 Models may read pictures of other sizes and channels; the pictures, their order and so the tasks must be the same. Refused:
-classes that a run was trained on, runs whose splits differ, models of which only some see other queries (transductive).
+classes that a run was trained on, runs whose splits differ, models of which only some see other queries (transductive),
+and runs of a gradient method that were trained for another number of ways, unless their learner takes any.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from modicum.errors import ConfigError
 from modicum.files import read_json
 from modicum.models import load_encoder
 from modicum.runtime import Progress
-from modicum.training.evaluate import asked_pictures
-from modicum.training.runs import build_head, load_learner, own_splits, test_head
+from modicum.training.evaluate import asked_pictures, require_ways
+from modicum.training.runs import build_head, load_members, own_splits, test_head
+from modicum.training.scoring import Learner
 
 ENCODER_HEAD = "protonet"
 """The head of an encoder that no run gives one to."""
@@ -28,7 +30,7 @@ ENCODER_HEAD = "protonet"
 class Loaded(NamedTuple):
     """A model and, where it is a run, its configuration and record."""
 
-    learner: HeadLearner
+    learner: Learner
     head: str
     trained: Train | None
     record: dict[str, Any]
@@ -38,7 +40,7 @@ class Compared(NamedTuple):
     """A model ready to be measured; `described` is what the result file says of it."""
 
     name: str
-    learner: HeadLearner
+    learner: Learner
     pictures: PictureSet
     described: dict[str, Any]
 
@@ -51,7 +53,8 @@ def _is_run(name: str) -> bool:
 def _load(name: str, config: Compare) -> Loaded:
     """A run's learner, or an encoder under the asked-for head."""
     if _is_run(name):
-        learner, trained, record = load_learner(name, config.head, config.batch_norm)
+        (learner,), trained, record = load_members(name, config.head, config.batch_norm)
+        require_ways(learner, config.ways, name)
         return Loaded(learner, config.head or test_head(trained), trained, record)
     encoder, head = load_encoder(name, online=config.online), config.head or ENCODER_HEAD
     built = build_head(Train(data="", out="", method=head), encoder.n_features)

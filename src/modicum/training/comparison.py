@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from modicum.adaptation.learner import HeadLearner
 from modicum.configs import Compare, require
 from modicum.data.pictures import PictureSet
 from modicum.episodes.sampler import EpisodeSampler
@@ -28,8 +27,9 @@ from modicum.evaluation.lda import lda_plane
 from modicum.evaluation.one_shot_bound import one_shot_accuracy
 from modicum.files import write_bytes, write_json
 from modicum.runtime import Progress, device, philox
+from modicum.training.artifacts import LDA_PICTURES
 from modicum.training.compared import Compared, compared_models, same_pictures
-from modicum.training.evaluate import LDA_PICTURES, interval_over, tasks_digest
+from modicum.training.evaluate import interval_over, tasks_digest
 from modicum.training.runs import environment
 from modicum.training.scoring import Scores, picture_features, score_tasks
 
@@ -164,7 +164,7 @@ def _plan(config: Compare, pictures: PictureSet) -> _Plan:
 
 
 def _measure(model: Compared, plan: _Plan, where: torch.device, progress: Progress | None) -> _Measured:
-    learner: HeadLearner = model.learner.to(where).to(memory_format=torch.channels_last)
+    learner = model.learner.to(where).to(memory_format=torch.channels_last)
     pixels, labels = model.pictures.pixels, model.pictures.labels
     scores = [score_tasks([learner], pixels, tasks, where, progress) for tasks in plan.tasks]
     features = picture_features(learner, pixels, plan.shown, where, progress).float().cpu()

@@ -7,7 +7,6 @@ to a file and replayed.
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -15,25 +14,28 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from modicum.adaptation.gradient.learner import GradientLearner
 from modicum.backbones.encoder import ImageSpec
-from modicum.configs import Compare, Evaluate, Train, require
+from modicum.configs import BatchNorm, Compare, Evaluate, Train, require
 from modicum.data.pictures import PictureSet, open_pictures
 from modicum.episodes.frozen import freeze, replay
 from modicum.episodes.sampler import EpisodeSampler, Tasks
 from modicum.errors import ConfigError
-from modicum.evaluation.intervals import mean_interval
-from modicum.files import write_bytes, write_json
+from modicum.evaluation.intervals import excludes_zero, mean_interval, paired_interval
+from modicum.evaluation.travelled import distance_arrays
+from modicum.files import write_json
 from modicum.runtime import Progress, Ranks, device
+from modicum.training.artifacts import confusion, lda_arrays, sample_task, write_artifacts
+from modicum.training.inner_records import inner_records
 from modicum.training.processes import first_alone, local_device, processes
 from modicum.training.regression_results import evaluate_regression, is_regression_run
 from modicum.training.runs import load_members, own_splits, test_head
-from modicum.training.scoring import Learner, Scores, picture_features, score_tasks
+from modicum.training.scoring import Learner, Scores, score_tasks
 from modicum.training.splitting import trained_splits
 
-LDA_PICTURES = 100
-"""Pictures of each of three classes in the LDA figure (dissertation, fig. 5.2)."""
+BOTH: tuple[BatchNorm, ...] = ("support", "batch")
+"""The modes that stand side by side for `batch_norm` both; differences are the second minus the first."""
 
 
 def interval_over(tasks: int, pictures: PictureSet, split: str) -> str:
@@ -99,7 +101,9 @@ def asked_pictures(config: Evaluate | Compare, trained: Train, record: dict[str,
 
 def _row(config: Evaluate, learner: Learner, shots: int, tasks: Tasks, scores: Scores, over: str) -> dict[str, Any]:
     interval = mean_interval(scores.per_task, over)
-    solver = {} if scores.residual is None else {"solver_residual": scores.residual}
+    more: dict[str, Any] = {} if scores.residual is None else {"solver_residual": scores.residual}
+    if isinstance(learner, GradientLearner):
+        more["inner_steps"] = learner.test_steps
     return {
         "ways": config.ways,
         "shots": shots,
@@ -110,51 +114,9 @@ def _row(config: Evaluate, learner: Learner, shots: int, tasks: Tasks, scores: S
         "tasks_digest": tasks_digest(tasks),
         "batch_norm": learner.batch_norm,
         "transductive": learner.traits.transductive,
-        **solver,
+        **more,
         "per_task": scores.per_task.round(6).tolist(),
     }
-
-
-def confusion(tasks: Tasks, scores: Scores, n_classes: int) -> NDArray[np.int64]:
-    """Counts (C, C) of true class (row) against predicted class over all queries of all tasks."""
-    true = np.take_along_axis(tasks.classes, tasks.query_y, 1)[tasks.query_mask]
-    guess = np.take_along_axis(tasks.classes, scores.predicted, 1)[tasks.query_mask]
-    return np.bincount(true * n_classes + guess, minlength=n_classes**2).reshape(n_classes, n_classes)
-
-
-def _sample_task(tasks: Tasks, scores: Scores, pictures: PictureSet, shown: int = 100) -> dict[str, NDArray[Any]]:
-    """The first task with a wrong prediction (the first where there is none), as pictures."""
-    wrong = np.flatnonzero(scores.per_task < 1)
-    t = int(wrong[0]) if len(wrong) else 0
-    support, query = tasks.support[t][tasks.support_mask[t]], tasks.query[t][tasks.query_mask[t]]
-    miss = scores.predicted[t][tasks.query_mask[t]] != tasks.query_y[t][tasks.query_mask[t]]
-    order = np.argsort(~miss, kind="stable")[:shown]
-    return {
-        "support_pixels": np.asarray(pictures.pixels[support[:shown]]),
-        "support_labels": tasks.support_y[t][tasks.support_mask[t]][:shown],
-        "query_pixels": np.asarray(pictures.pixels[query[order]]),
-        "query_labels": tasks.query_y[t][tasks.query_mask[t]][order],
-        "query_predictions": scores.predicted[t][tasks.query_mask[t]][order],
-        "task_classes": np.array([pictures.classes[c] for c in tasks.classes[t]]),
-    }
-
-
-def _lda(learner: Learner, pictures: PictureSet, where: torch.device) -> dict[str, NDArray[Any]]:
-    sizes = np.bincount(pictures.labels, minlength=len(pictures.classes))
-    chosen = np.flatnonzero(sizes)[:3]
-    index = np.concatenate([np.flatnonzero(pictures.labels == c)[:LDA_PICTURES] for c in chosen])
-    features = picture_features(learner, pictures.pixels, index, where).float().cpu().numpy()
-    return {
-        "lda_features": features,
-        "lda_labels": np.searchsorted(chosen, pictures.labels[index]),
-        "lda_classes": np.array([pictures.classes[c] for c in chosen]),
-    }
-
-
-def _write_artifacts(run: Path, parts: dict[str, NDArray[Any]]) -> None:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **parts)  # type: ignore[arg-type]
-    write_bytes(run / "artifacts.npz", buffer.getvalue())
 
 
 def evaluate(config: Evaluate, progress: Progress | None = None) -> dict[str, Any]:
@@ -170,38 +132,98 @@ def evaluate(config: Evaluate, progress: Progress | None = None) -> dict[str, An
         return _evaluated(config, progress if here.rank == 0 else None, here)
 
 
+def _members(config: Evaluate) -> tuple[list[list[Learner]], Train, dict[str, Any]]:
+    """The learners, one list for each batch-norm mode that was asked for, with the run's configuration and record.
+
+    `ConfigError` for `inner_steps` of a learner that takes none, and for ways that no learner of the run takes.
+    """
+    modes = BOTH if config.batch_norm == "both" else (config.batch_norm,)
+    found = [load_members(config.run, config.head, mode, config.ensemble) for mode in modes]
+    _, trained, record = found[0]
+    for learner in (learner for members, _, _ in found for learner in members):
+        require_ways(learner, config.ways, config.run)
+        if config.inner_steps is not None:
+            if not isinstance(learner, GradientLearner):
+                raise ConfigError(f"inner_steps: {config.head or test_head(trained)} takes no inner steps; leave it out")
+            learner.test_steps = config.inner_steps
+    return [members for members, _, _ in found], trained, record
+
+
+def require_ways(learner: Learner, ways: int, name: str) -> None:
+    """Raise `ConfigError` where a learner cannot tell so many classes apart."""
+    if isinstance(learner, GradientLearner) and ways != learner.n_out and not learner.traits.any_n_out:
+        raise ConfigError(
+            f"ways: {ways} asked for, but {name} was trained on tasks of {learner.n_out} classes and its last layer has as "
+            f"many outputs. Give --ways {learner.n_out}, train with --method proto-maml, which takes any number, or test "
+            "the encoder it begins from with a head (--head protonet)"
+        )
+
+
+def _side_by_side(rows: list[dict[str, Any]], over: str) -> dict[str, Any]:
+    """Accuracy in the second mode minus that in the first, on the same tasks."""
+    first, later = rows
+    gap = paired_interval(np.array(later["per_task"]), np.array(first["per_task"]), over)
+    return {
+        "ways": first["ways"], "shots": first["shots"], "first": first["batch_norm"], "later": later["batch_norm"],
+        "difference": gap.mean, "ci95": gap.ci95, "stderr": gap.stderr, "tasks": gap.count,
+        "excludes_zero": excludes_zero(gap),
+    }  # fmt: skip
+
+
 def _evaluated(config: Evaluate, progress: Progress | None, here: Ranks) -> dict[str, Any]:
     run, where = Path(config.run), local_device(device(config.device))
-    members, trained, record = load_members(run, config.head, config.batch_norm, config.ensemble)
+    loaded, trained, record = _members(config)
     with first_alone(here):
-        pictures = _open(config, trained, record, members[0].encoder.spec, progress)
+        pictures = _open(config, trained, record, loaded[0][0].encoder.spec, progress)
     if len(pictures.classes) < config.ways:
         raise ConfigError(
             f"ways: {config.ways} asked for, but split {config.split!r} of {pictures.name} has "
             f"{len(pictures.classes)} classes; the largest ways that works is {len(pictures.classes)}"
         )
-    members = [member.to(where).to(memory_format=torch.channels_last) for member in members]
-    over, rows = interval_over(config.tasks, pictures, config.split), []
+    loaded = [[member.to(where).to(memory_format=torch.channels_last) for member in members] for members in loaded]
+    over = interval_over(config.tasks, pictures, config.split)
+    rows: list[dict[str, Any]] = []
+    far: dict[str, Any] = {}
     for shots in config.shots:
         with first_alone(here):
             tasks = _draw_tasks(config, pictures, shots)
-        scores = score_tasks(members, pictures.pixels, tasks, where, progress, here)
-        rows.append(_row(config, members[0], shots, tasks, scores, over))
+        scored = [score_tasks(members, pictures.pixels, tasks, where, progress, here) for members in loaded]
+        for members, scores in zip(loaded, scored, strict=True):
+            rows.append(_row(config, members[0], shots, tasks, scores, over))
+        far |= {} if scored[0].travelled is None else distance_arrays(scored[0].travelled, shots)
+    pairs = [rows[place : place + 2] for place in range(0, len(rows), 2)] if len(loaded) == 2 else []
     result = {
         "kind": "evaluate", "run": run.name, "data": pictures.name, "split": config.split, "seed": config.seed,
         "head": config.head or test_head(trained), "backbone": trained.backbone, "steps": record["step"],
         "ensemble": None if config.ensemble == "none" else {"rule": config.ensemble, "steps": record["steps"]},
         "queries": config.queries, "interval_over": over, "rows": rows, "classes": list(pictures.classes),
     }  # fmt: skip
+    if pairs:
+        result["differences"] = [_side_by_side(pair, over) for pair in pairs]
     if here.rank == 0:
-        parts = {"confusion": confusion(tasks, scores, len(pictures.classes)), "classes": np.array(pictures.classes)}
-        if config.pictures:
-            parts |= _sample_task(tasks, scores, pictures)
-        _write_artifacts(run, parts | _lda(members[0], pictures, where))
-        write_json(run / "results" / result_name(config, result, members[0].batch_norm), result)
-        if config.json:
-            write_json(config.json, result)
+        _write(config, run, result, far | _arrays(config, loaded[0][0], tasks, scored[0], pictures, where, progress))
     return {"schema": 1, **result}
+
+
+def _arrays(
+    config: Evaluate, learner: Learner, tasks: Tasks, scores: Scores, pictures: PictureSet, where: torch.device,
+    progress: Progress | None,
+) -> dict[str, Any]:  # fmt: skip
+    """What the report draws: of the last number of shots, the first mode and the first member."""
+    parts = {"confusion": confusion(tasks, scores, len(pictures.classes)), "classes": np.array(pictures.classes)}
+    if config.pictures:
+        parts |= sample_task(tasks, scores, pictures)
+    if isinstance(learner, GradientLearner):
+        parts |= inner_records(learner, pictures.pixels, tasks, where, progress)
+    return parts | lda_arrays(learner, pictures, where)
+
+
+def _write(config: Evaluate, run: Path, result: dict[str, Any], parts: dict[str, Any]) -> None:
+    write_artifacts(run, parts)
+    mode = "both" if "differences" in result else result["rows"][0]["batch_norm"]
+    write_json(run / "results" / result_name(config, result, mode), result)
+    if config.json:
+        write_json(config.json, result)
 
 
 def _open(
@@ -222,5 +244,6 @@ def result_name(config: Evaluate, result: dict[str, Any], batch_norm: str) -> st
     shown = "-".join(map(str, config.shots))
     name = f"{result['data']}-{config.split}-{config.ways}way-{shown}shot-{result['head']}-{batch_norm}"
     name += f"-{config.ensemble}" if config.ensemble != "none" else ""
+    name += f"-{config.inner_steps}steps" if config.inner_steps else ""
     name += f"-seed{config.seed}" if config.seed else ""
     return re.sub(r"[^\w.-]+", "_", name) + ".json"
