@@ -7,9 +7,18 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modicum.adaptation.gradient.alfa import ALFARule, alfa_step, generator, learning_state
+from modicum.adaptation.gradient.l2f import AttenuatedStart
+from modicum.adaptation.gradient.learner import GradientLearner
+from modicum.adaptation.gradient.meta import meta_gradients
+from modicum.adaptation.gradient.methods import moving
+from modicum.adaptation.gradient.rules import AbstractRule, PlainRule
+from modicum.adaptation.gradient.starts import AbstractStart, SharedStart
+from modicum.configs import Strategy
+from modicum.episodes.types import Episode, LabelledSet
 from modicum.errors import ConfigError
 
 from .small import ALFA_OPTIONS, shaken
@@ -301,3 +310,102 @@ def test_bad_numbers_are_refused(options: dict[str, Any], message: str) -> None:
         rule(**options)
     with pytest.raises(ConfigError, match="inner_rate"):
         ALFARule(tensors(), STEPS, 0.0)
+
+
+RELEASED: dict[str, tuple[dict[str, Any], bool, list[float]]] = {
+    "maml": ({"alfa": False}, True, [1.05464123168, 3.45423174759]),
+    "maml+l2f": ({"alfa": False, "l2f": True}, True, [1.20113442778, 2.81253521006, 0.46821677917]),
+    "alfa+maml": ({}, True, [1.27373402473, 5.13659965386, 4.2487925584, 0.457923598762, 1.26054471113]),
+    "alfa+maml, first order": ({}, False, [1.27373402473, 3.7064596831, 3.83248061812, 0.436141018881, 1.27737318367]),
+    "alfa+random": (
+        {"random": True}, True, [1.27373402473, 5.13659965386, 4.2487925584, 0.0137377079629, 1.26054471113, 1.94542002802],
+    ),
+    "alfa+maml+l2f": (
+        {"l2f": True}, True, [1.08268538765, 1.89352464103, 2.27396269617, 0.211534892638, 0.41767005829, 0.813380751747],
+    ),
+}  # fmt: skip
+"""(parts, second order, numbers) of the released code (github.com/baiksung/ALFA at 25cd381) in float64 on the tasks below.
+
+Outer loss, then norms of the meta-gradients of: network, rates, decays, generator, own decays, attenuator, where there.
+"""
+
+
+class ReleasedNetwork(nn.Module):
+    """The released 4-CONV with 2 filters: convolutions have biases, so N = 10."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(nn.Conv2d(1 if i == 0 else 2, 2, 3, padding=1) for i in range(4))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(2) for _ in range(4))
+        self.linear = nn.Linear(2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            x = F.max_pool2d(F.leaky_relu(norm(convolution(x))), 2)
+        out: Tensor = self.linear(x.flatten(1))
+        return out
+
+
+class Waves:
+    """Parameters without a random generator: number k of a model is a sine wave of its own."""
+
+    def __init__(self) -> None:
+        self.k = 0
+
+    def fill(self, parameter: nn.Parameter, scale: float, offset: float = 0.0) -> None:
+        places = torch.arange(parameter.numel(), dtype=torch.float64)
+        parameter.data = (offset + scale * torch.sin(1.7 * places + 0.9 * self.k)).reshape(parameter.shape)
+        self.k += 1
+
+
+def released_learner(alfa: bool, random: bool, l2f: bool, second_order: bool, strategy: Strategy) -> GradientLearner:
+    waves, network = Waves(), ReleasedNetwork().double()
+    for convolution, norm in zip(network.convolutions, network.norms, strict=True):
+        for parameter, scale, offset in (
+            (convolution.weight, 0.5, 0), (convolution.bias, 0.1, 0), (norm.weight, 0.2, 1), (norm.bias, 0.2, 0),
+        ):  # fmt: skip
+            waves.fill(parameter, scale, offset)
+    waves.fill(network.linear.weight, 0.5)
+    waves.fill(network.linear.bias, 0.5)
+    names = moving(network, "all")
+    own = {name: value.detach() for name, value in network.named_parameters() if name in names}
+    mine: AbstractRule = PlainRule(0.1)
+    if alfa:
+        mine = ALFARule(own, 3, 0.1, weight_decay=0.3, layers=2, random_start=random).double()
+        mine.rates.data.fill_(0.1)  # again, for they were made in float32
+        mine.decays.data.fill_(1 if random else 0.03)
+        for value in mine.own:
+            value.data.fill_(0.03)
+        for parameter in mine.generator.parameters():
+            waves.fill(parameter, 0.4)
+        first = mine.generator[0].weight
+        first.data = torch.cat([first[:, 10:], first[:, :10]], 1)  # the released state is [theta, g]
+    start: AbstractStart = AttenuatedStart(own).double() if l2f else SharedStart()
+    for parameter in start.parameters():
+        waves.fill(parameter, 0.9)
+    return GradientLearner(
+        network, start, mine, names, 3, steps=3, second_order=second_order, batch_norm="batch", strategy=strategy
+    )
+
+
+@pytest.mark.parametrize("strategy", ["loop", "grouped"])
+@pytest.mark.parametrize("name", RELEASED)
+def test_numbers_of_the_released_code(name: str, strategy: Strategy) -> None:
+    parts, second_order, expected = RELEASED[name]
+    learner = released_learner(
+        parts.get("alfa", True), parts.get("random", False), parts.get("l2f", False), second_order, strategy
+    )
+    places = torch.arange(2 * 6 * 256, dtype=torch.float64) ** 1.1
+    x, query_x = (
+        (wave * 0.5 + 0.5).reshape(2, 6, 1, 16, 16) for wave in (torch.sin(0.37 * places), torch.cos(0.53 * places))
+    )
+    y = torch.arange(3).repeat_interleave(2).expand(2, -1)
+    outcome = meta_gradients(learner, Episode(LabelledSet(x, y), LabelledSet(query_x, y), 3))
+    mine, start = learner.rule, learner.start
+    groups = [list(learner.model.parameters())]
+    if isinstance(mine, ALFARule):
+        groups += [[mine.rates], [mine.decays], list(mine.generator.parameters()), list(mine.own), list(start.parameters())]
+    else:
+        groups += [list(start.parameters())]
+    norms = [float(torch.stack([p.grad.square().sum() for p in group]).sum().sqrt()) for group in groups if group]
+    assert [float(outcome.losses.mean()), *norms] == pytest.approx(expected, rel=1e-9)
