@@ -14,6 +14,7 @@ from modicum.errors import ConfigError, FileFormatError
 from modicum.files import write_text
 from modicum.reporting.models import ModelComparison, is_comparison, read_comparison
 from modicum.reporting.records import Source
+from modicum.reporting.regression import is_regression, read_regression
 from modicum.reporting.sources import read_source
 from modicum.reporting.story import counted, percent
 from modicum.reporting.views import LOWEST, compare, view
@@ -24,16 +25,30 @@ def write_report(sources: Sequence[Path | str], out: Path | str) -> Path:
 
     The page needs no other file and asks no server for anything. Raises `ConfigError` without sources,
     `FileFormatError` for a folder that is no run and no classifier or holds a damaged file, `WriteError`.
-    The folder of a comparison makes a page of its own: `ConfigError` beside other sources.
+    The folder of a comparison, and runs on regression tasks, make pages of their own: `ConfigError` beside other sources.
     """
     if not sources:
         raise ConfigError("sources: expected at least one folder of a run or a classifier, found none")
     out, compared = Path(out), [source for source in sources if is_comparison(source)]
     if compared and len(sources) > 1:
         raise ConfigError(f"sources: {compared[0]} is a comparison, which has a page of its own; give it alone")
-    text = render_comparison(read_comparison(compared[0])) if compared else render([read_source(s) for s in sources])
+    regressions = [source for source in sources if is_regression(source)]
+    if regressions and len(regressions) < len(sources):
+        raise ConfigError(f"sources: {regressions[0]} is a run on regression tasks; put such runs on a page of their own")
+    if compared:
+        text = render_comparison(read_comparison(compared[0]))
+    else:
+        text = render_regressions(sources) if regressions else render([read_source(source) for source in sources])
     write_text(out, text)
     return out
+
+
+def render_regressions(folders: Sequence[Path | str]) -> str:
+    """The page of runs on regression tasks as text; `FileFormatError` for damaged or incomplete files."""
+    paths = [Path(folder) for folder in folders]
+    names = distinct_names([Source(path=path, kind="run", name=path.resolve().name) for path in paths])
+    runs = [read_regression(path, place, name) for place, (path, name) in enumerate(zip(paths, names, strict=True))]
+    return _fill("regression.html", {"title": " / ".join(names), "runs": runs})
 
 
 def render_comparison(comparison: ModelComparison) -> str:
