@@ -21,13 +21,13 @@ more evaluation of each; only by autograd, and bit for bit the same gradients.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint as checkpointed
 
+from modicum.adaptation.gradient.checkpointing import made_again
 from modicum.adaptation.gradient.rules import AbstractRule, Update
 from modicum.adaptation.gradient.tensors import Tensors
 from modicum.errors import ConfigError, TrainingError
@@ -90,13 +90,16 @@ def inner_loop(
     transform: Transform = "autograd",
     keep: bool = False,
     first: int = 0,
+    reads: Sequence[Tensor] = (),
 ) -> Trajectory:
     """Adapt `init` (name -> (*task, ...)) by `steps` gradient steps of `loss` on the tensors named in `moves`.
 
     lead: number of task dimensions. keep: keep all that happened instead of the last parameters only. first: number of the
-    first step, where a loop is run in pieces. Raises `ConfigError` for a loop that makes no sense and for a moving parameter
-    that the loss ignores; `TrainingError` that names step and tensor where the loss or a gradient stops being finite (only
-    by autograd, where values can be looked at).
+    first step, where a loop is run in pieces. reads: tensors beside `init` and the rule's own that the loss depends on and
+    that gradients should reach with `checkpoint`.
+
+    Raises `ConfigError` for a loop that makes no sense and for a moving parameter that the loss ignores; `TrainingError`
+    that names step and tensor where the loss or a gradient stops being finite (only by autograd, where it can be looked at).
     """
     check_loop(steps, init, moves, rule, second_order)
     still = {name: value for name, value in init.items() if name not in moves}
@@ -110,7 +113,7 @@ def inner_loop(
         if transform == "func":
             moved, gradients, update, value = one.by_func(moved)
         elif checkpoint and torch.is_grad_enabled() and second_order:
-            moved, gradients, update, value = one.checkpointed(moved)
+            moved, gradients, update, value = one.checkpointed(moved, reads)
         else:
             moved, gradients, update, value = one.by_autograd(moved)
         if transform == "autograd":
@@ -137,11 +140,13 @@ class _Step(NamedTuple):
         """By `torch.autograd.grad`; leaves of the graph where the tensors have none."""
         wanted = torch.is_grad_enabled()
         with torch.enable_grad():
+            # A step's own views: their gradients are summed within the step first, as with `checkpoint`.
             inputs = {
-                name: value if wanted and value.requires_grad else value.detach().requires_grad_()
+                name: value.view_as(value) if wanted and value.requires_grad else value.detach().requires_grad_()
                 for name, value in moved.items()
             }
-            value = self.loss({**self.still, **inputs}, self.step)
+            still = {name: value.view_as(value) for name, value in self.still.items()} if wanted else self.still
+            value = self.loss({**still, **inputs}, self.step)
             found = torch.autograd.grad(
                 value.sum(), list(inputs.values()), create_graph=self.second_order and wanted, allow_unused=True
             )
@@ -162,16 +167,19 @@ class _Step(NamedTuple):
         update: Update = self.rule(self.step, moved, gradients, self.lead)
         return update.parameters, gradients, update.record, value
 
-    def checkpointed(self, moved: Tensors) -> tuple[Tensors, Tensors, Tensors, Tensor]:
-        """As `by_autograd`, its graph made again in the backward pass; the step itself runs without keeping one."""
+    def checkpointed(self, moved: Tensors, reads: Sequence[Tensor]) -> tuple[Tensors, Tensors, Tensors, Tensor]:
+        """As `by_autograd`, its graph made again in the backward pass; gradients, record and loss are constants."""
         names = list(moved)
+        seen: list[tuple[Tensors, Tensors, Tensor]] = []
 
-        def again(*tensors: Tensor) -> tuple[tuple[Tensor, ...], Tensors, Tensors, Tensor]:
+        def again(tensors: Sequence[Tensor]) -> list[Tensor]:
             new, gradients, record, value = self.by_autograd(dict(zip(names, tensors, strict=True)))
-            return tuple(new.values()), gradients, record, value
+            if not seen:
+                seen.append((gradients, record, value.detach()))
+            return list(new.values())
 
-        new, gradients, record, value = checkpointed(again, *moved.values(), use_reentrant=False, preserve_rng_state=False)
-        return dict(zip(names, new, strict=True)), gradients, record, value
+        new = made_again(again, list(moved.values()), [*self.still.values(), *self.rule.parameters(), *reads])
+        return dict(zip(names, new, strict=True)), *seen[0]
 
 
 def _used(inputs: Mapping[str, Tensor], gradients: tuple[Tensor | None, ...]) -> Tensors:

@@ -140,6 +140,7 @@ class GradientLearner(AbstractLearner):
         trajectory = inner_loop(
             task.loss, began.parameters, self.rule, self.steps if training else self.test_steps, self.moves, lead=part.lead,
             second_order=self.second_order, checkpoint=self.checkpoint, transform=transform, keep=keep or several,
+            reads=() if self.norms is None else tuple(self.norms.parameters()),
         )  # fmt: skip
         if transform == "func" and training:
             task.record(trajectory.parameters[:-1] if several else [began.parameters])
