@@ -32,6 +32,7 @@ from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 from modicum.backbones.batch_norm_pool import batch_norm_pool
+from modicum.backbones.convolution import convolve
 from modicum.backbones.norm_pool import given_norm_pool, norm_pool_activate
 from modicum.errors import ConfigError
 
@@ -90,6 +91,7 @@ def normalise(x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None, 
 class _Layers(TorchFunctionMode):
     """Answers calls of `F.batch_norm`: differentiable in the statistics; with `record`, by the statistics of its input.
 
+    With `own`, convolutions are those that are cheap to differentiate twice.
     Likewise calls of `norm_pool_activate`, which holds a batch norm and asks only where its kernels are usable.
     own: by the statistics of its input in a kernel through which gradients flow; recorded ones are detached.
     traced: gradients flow into the statistics; None where they say so themselves, which inside vmap they do not.
@@ -106,6 +108,8 @@ class _Layers(TorchFunctionMode):
     ) -> Any:
         if func is norm_pool_activate:
             return self._norm_pool(*args)
+        if func is F.conv2d and self.own:
+            return convolve(*args, **(kwargs or {}))
         if func is not F.batch_norm:
             return func(*args, **(kwargs or {}))
         return self._batch_norm(*args, **(kwargs or {}))

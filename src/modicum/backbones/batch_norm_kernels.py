@@ -11,7 +11,7 @@ import functools
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
@@ -69,24 +69,29 @@ def kernels_for(dtype: torch.dtype) -> dict[str, Any]:
     return found[dtype]
 
 
-def usable(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> bool:
-    """Whether the kernels take x (B, C, H, W) with these parameters (C,), here and now."""
+def plain(*tensors: Tensor) -> bool:
+    """Whether tensors are plain ones on the CPU that nobody transforms, compiles or records."""
     return (
-        type(x) is Tensor
-        and x.dim() == 4
-        and x.dtype in _SUFFIXES
-        and x.device.type == "cpu"
-        and min(x.shape[2:]) >= 2
-        and weight is not None
-        and bias is not None
-        and weight.dtype == bias.dtype == x.dtype
-        and weight.device == bias.device == x.device
-        and x.numel() > x.shape[1]
+        all(type(x) in (Tensor, nn.Parameter) and x.device.type == "cpu" for x in tensors)
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
         and not torch._C._are_functorch_transforms_active()
         and not is_in_torch_dispatch_mode()  # recorded or faked: the kernels read and write behind torch's back
         and forward_ad._current_level < 0
+    )
+
+
+def usable(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> bool:
+    """Whether the kernels take x (B, C, H, W) with these parameters (C,), here and now."""
+    return (
+        weight is not None
+        and bias is not None
+        and plain(x, weight, bias)
+        and x.dim() == 4
+        and min(x.shape[2:]) >= 2
+        and x.numel() > x.shape[1]
+        and x.dtype in _SUFFIXES
+        and weight.dtype == bias.dtype == x.dtype
         and kernels() is not None
     )
 
