@@ -17,11 +17,12 @@ from modicum.adaptation.gradient.learner import GradientLearner
 from modicum.adaptation.gradient.rules import LayerStepRule, PlainRule
 from modicum.adaptation.gradient.starts import SharedStart
 from modicum.adaptation.gradient.support import squared_error
-from modicum.configs import Strategy, Train
+from modicum.configs import Evaluate, Strategy, Train
 from modicum.episodes.types import Episode, LabelledSet
 from modicum.errors import ConfigError, TrainingError
 from modicum.files import read_tensors
 from modicum.training.checkpoints import LAST
+from modicum.training.evaluate import evaluate
 from modicum.training.inner_batches import InnerBatches, inner_batches
 from modicum.training.reptile import reptile_gradients
 from modicum.training.schedules import learning_rate_factor
@@ -290,3 +291,17 @@ def test_inner_batches_larger_than_the_support_set_are_refused_before_anything_i
 
 def test_the_linear_schedule_falls_to_zero() -> None:
     assert [learning_rate_factor("linear", step, 4) for step in range(4)] == [1, 0.75, 0.5, 0.25]
+
+
+def test_evaluate_writes_how_far_every_task_travels_for_each_number_of_shots(tmp_path: Path) -> None:
+    train(options(tmp_path / "run", method="reptile"))
+    ask = Evaluate(run=str(tmp_path / "run"), ways=3, shots=[1, 2], queries=2, tasks=5, pictures=False)
+    evaluate(ask)
+    with np.load(tmp_path / "run" / "artifacts.npz") as held:
+        once, twice = held["distance_1shot"], held["distance_2shot"]
+        layers, names = held["distance_1shot_layers"], held["distance_layers"].tolist()
+    assert once.shape == twice.shape == (5,)
+    assert (once > 0).all()
+    assert np.sqrt((layers**2).sum(1)) == pytest.approx(once)
+    assert names == [f"encoder.backbone.blocks.{i}.conv.weight" for i in range(4)] + ["linear.weight"]
+    assert not np.array_equal(once, twice)
