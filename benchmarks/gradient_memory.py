@@ -34,7 +34,8 @@ def measured(options: argparse.Namespace, checkpoint: bool) -> dict[str, Any]:
 
     config = Train(
         data="noise", out="unused", method="alfa", backbone=options.backbone, ways=options.ways, shots=options.shots,
-        queries=options.queries, batch=options.tasks, inner_steps=options.steps, checkpoint_inner=checkpoint, strategy="loop",
+        queries=options.queries, batch=options.tasks, inner_steps=options.steps, checkpoint_inner=checkpoint,
+        strategy="loop",
     )  # fmt: skip
     learner = build_gradient_learner(config, ImageSpec(options.size, 3))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
