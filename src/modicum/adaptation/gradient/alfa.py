@@ -50,7 +50,8 @@ def learning_state(parameters: Tensors, gradients: Tensors, lead: int, state: St
     """tau, (*task, 2N): means of all gradients (*task, ...), then of all parameters; (*task, N) with half a state."""
     halves = []
     if state != "weights":
-        halves.append(layer_means({k: g.detach() for k, g in gradients.items()} if detach else gradients, lead))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not detach):
+            halves.append(layer_means(gradients, lead))
     if state != "gradients":
         halves.append(layer_means(parameters, lead))
     return torch.cat(halves, -1)
@@ -67,10 +68,9 @@ def generator(inputs: int, width: int, outputs: int, layers: int = 3) -> nn.Sequ
 
 def alfa_step(parameters: Tensors, gradients: Tensors, alpha: Tensor, beta: Mapping[str, Tensor], lead: int) -> Tensors:
     """Equation (4). alpha (*task, N); beta: name -> factors that broadcast against the tensor."""
-    rates = alpha.unbind(-1)
+    rates = spread(alpha, parameters, lead)
     return {
-        name: torch.addcmul(beta[name] * value, spread(rates[i], value, lead), gradients[name], value=-1)
-        for i, (name, value) in enumerate(parameters.items())
+        name: torch.addcmul(beta[name] * value, rates[name], gradients[name], value=-1) for name, value in parameters.items()
     }
 
 
@@ -151,9 +151,8 @@ class ALFARule(AbstractRule):
         direct = self.beta == "direct"
         if not len(self.own):
             beta = factor if direct else 1 - factor
-            own = zip(parameters.items(), beta.unbind(-1), strict=True)
-            return {name: spread(one, value, lead) for (name, value), one in own}, beta
-        factors = [spread(one, value, lead) for value, one in zip(parameters.values(), factor.unbind(-1), strict=True)]
+            return spread(beta, parameters, lead), beta
+        factors = spread(factor, parameters, lead).values()
         betas = [(1 - d) * f if direct else 1 - d * f for d, f in zip(self.own, factors, strict=True)]
         mean = torch.stack([d.detach().mean() for d in self.own])
         return dict(zip(parameters, betas, strict=True)), (1 - mean) * factor if direct else 1 - mean * factor

@@ -32,8 +32,8 @@ from modicum.adaptation.gradient.tensors import Tensors, layer_means, spread
 
 def attenuated(parameters: Tensors, moving: tuple[str, ...], gamma: Tensor, lead: int) -> Tensors:
     """All tensors (*task, ...), the moving ones times their gamma (*task, N)."""
-    own = zip(moving, gamma.unbind(-1), strict=True)
-    return {**parameters, **{name: spread(factor, parameters[name], lead) * parameters[name] for name, factor in own}}
+    own = spread(gamma, {name: parameters[name] for name in moving}, lead)
+    return {**parameters, **{name: factor * parameters[name] for name, factor in own.items()}}
 
 
 @final

@@ -16,9 +16,14 @@ Tensors = dict[str, Tensor]
 
 def layer_means(tensors: Mapping[str, Tensor], lead: int) -> Tensor:
     """Mean of every tensor (*task, ...) over all but its `lead` task dimensions: (*task, N), N tensors in their order."""
-    return torch.stack([value.flatten(lead).mean(-1) for value in tensors.values()], -1)
+    means = [v.mean(tuple(range(lead, v.dim()))) if v.dim() > lead else v for v in tensors.values()]
+    return torch.stack(means, -1)
 
 
-def spread(values: Tensor, like: Tensor, lead: int) -> Tensor:
-    """One number per task (*task) in a shape that broadcasts against a parameter tensor (*task, ...)."""
-    return values.reshape(*values.shape[:lead], *(1,) * (like.dim() - lead))
+def spread(values: Tensor, tensors: Mapping[str, Tensor], lead: int) -> Tensors:
+    """Numbers (*task, N) of N tensors (*task, ...), in their order, by name in shapes that broadcast against them."""
+    if not lead:
+        return dict(zip(tensors, values.unbind(-1), strict=True))
+    ranks = {value.dim() - lead for value in tensors.values()}  # one view and one cut for all tensors of a rank
+    parts = {rank: values.reshape(*values.shape, *(1,) * rank).unbind(lead) for rank in ranks}
+    return {name: parts[value.dim() - lead][i] for i, (name, value) in enumerate(tensors.items())}
