@@ -109,7 +109,7 @@ def test_an_ensemble_takes_the_mean_of_its_checkpoints_outputs(runs: Path) -> No
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("maml", {"ways": 5}, r"ways: 5 asked for, but .* tasks of 3 classes .* --ways 3.* proto-maml.* --head protonet"),
+        ("maml", {"ways": 5}, r"ways: 5 asked for, but .* tasks of 3 classes .* --ways 3.* proto-maml.*--head protonet"),
         ("protonet", {"inner_steps": 3}, "inner_steps: protonet takes no inner steps"),
         ("maml", {"head": "ridge", "inner_steps": 3}, "inner_steps: ridge takes no inner steps"),
     ],

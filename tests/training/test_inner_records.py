@@ -43,7 +43,7 @@ def test_losses_and_distances_of_maml_are_those_of_the_steps() -> None:
         assert found["inner_losses"][t, -1] < found["inner_losses"][t, 0]
         after = by.adapt(support._replace(x=support.x[t], y=support.y[t], id=None), 3).networks[0].parameters
         squares = [
-            float(((after[name][f] - value[f]) ** 2).sum() / (value[f] ** 2).sum())
+            (((after[name][f] - value[f]) ** 2).sum() / (value[f] ** 2).sum()).item()
             for name, value in before.items()
             if value.dim() > 1
             for f in range(len(value))
