@@ -31,8 +31,11 @@ def row(option: Option) -> str:
 
 def block(command: Command) -> str:
     """The generated part of a command's section."""
-    head = ["| option | what it is | default |", "|---|---|---|"]
-    lines = ["```text", usage(command), "```", "", *head, *map(row, command.options)]
+    lines = ["```text", usage(command), "```"]
+    for group in dict.fromkeys(option.group for option in command.options):
+        lines += ["", f"{cell(group)[:1].upper()}{cell(group)[1:]}"] if group else []
+        lines += ["", "| option | what it is | default |", "|---|---|---|"]
+        lines += [row(option) for option in command.options if option.group == group]
     return "\n".join([f"<!-- options of {command.name} -->", "", *lines, "", "<!-- end -->\n"])
 
 

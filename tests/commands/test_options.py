@@ -47,6 +47,20 @@ def test_the_message_of_an_interruption_needs_only_fields_of_the_command(name: s
     assert COMMANDS[name].interrupted.format_map(fields)
 
 
+def test_options_come_in_groups_that_a_comment_above_the_fields_names() -> None:
+    """Help has a section for each; the first, without a name, holds what must be given."""
+    options = COMMANDS["train"].options
+    groups = list(dict.fromkeys(option.group for option in options))
+    assert groups[0] == ""
+    assert "gradient methods (maml, alfa, reptile, ...)" in groups
+    assert {option.group for option in options if option.required} == {""}
+    order = [option.group for option in options]
+    assert order == sorted(order, key=groups.index)  # no group is torn apart
+    text = command_help(COMMANDS["train"])
+    assert text.index("gradient methods (maml, alfa, reptile, ...):") < text.index("--inner_rate") < text.index("\nalfa:")
+    assert {option.group for option in COMMANDS["fit"].options} == {""}
+
+
 def test_usage_shows_what_must_be_given() -> None:
     assert command_help(COMMANDS["fit"]).startswith("usage: modicum fit DIR --out FOLDER [options]\n")
     assert "modicum predict CLASSIFIER IMAGE [IMAGE ...] [options]" in command_help(COMMANDS["predict"])

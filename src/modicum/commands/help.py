@@ -72,7 +72,9 @@ def command_help(command: Command) -> str:
     flags = sorted((option for option in command.options if not option.positional), key=lambda o: not o.required)
     if given:
         _rows(formatter, "arguments", [(option.metavar, _explained(option)) for option in given])
-    _rows(formatter, "options", [(f"{o.flag} {value_of(o)}".strip(), _explained(o)) for o in flags])
+    for group in dict.fromkeys(option.group for option in flags):
+        mine = [(f"{o.flag} {value_of(o)}".strip(), _explained(o)) for o in flags if o.group == group]
+        _rows(formatter, group or "options", mine)
     _rows(formatter, "general", GENERAL)
     example = f"example:\n  modicum {command.example}\n"
     return f"usage: {usage(command)}\n\n{formatter.format_help()}\n{example}"

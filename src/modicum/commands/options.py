@@ -1,6 +1,7 @@
 """The commands and their options, read from the dataclasses in `modicum.configs`; imports no parser, no numpy, no torch.
 
-Help texts are the comments behind the fields. Help, parsing and the tables in the documentation are all made from here.
+Help texts are the comments behind the fields; a comment that stands alone names the group of the fields below it. Help,
+parsing and the tables in the documentation are all made from here.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 from modicum import configs
 
 _FIELD = re.compile(r"^    (\w+): .*?  # (.*)$")
+_GROUP = re.compile(r"^    # (.*)$")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Option:
     help: str
     metavar: str
     positional: bool
+    group: str = ""  # what it is about, "" for the options of a command that has no groups, and for its first
 
     @property
     def flag(self) -> str:
@@ -173,16 +176,19 @@ COMMANDS: Mapping[str, Command] = dict(
 
 
 @cache
-def _comments() -> Mapping[str, Mapping[str, str]]:
-    """Class name -> field -> the comment behind it, from the sources of `modicum.configs`."""
-    found: dict[str, dict[str, str]] = {}
-    current: dict[str, str] = {}
+def _comments() -> Mapping[str, Mapping[str, tuple[str, str]]]:
+    """Class name -> field -> the comment behind it and its group, from the sources of `modicum.configs`."""
+    found: dict[str, dict[str, tuple[str, str]]] = {}
+    current: dict[str, tuple[str, str]] = {}
+    group = ""
     modules = dict.fromkeys(command.config.__module__ for command in COMMANDS.values())
     for line in "\n".join(inspect.getsource(sys.modules[name]) for name in modules).splitlines():
         if line.startswith("class "):
-            current = found.setdefault(line[len("class ") :].rstrip(":").partition("(")[0], {})
+            current, group = found.setdefault(line[len("class ") :].rstrip(":").partition("(")[0], {}), ""
         elif match := _FIELD.match(line):
-            current[match[1]] = match[2].strip()
+            current[match[1]] = match[2].strip(), group
+        elif title := _GROUP.match(line):
+            group = title[1].strip()
     return found
 
 
@@ -204,7 +210,6 @@ def _options(command: str) -> tuple[Option, ...]:
         default = field.default if field.default_factory is MISSING else field.default_factory()
         positional = spec.positionals.get(field.name)
         metavar = _metavar(field.name, hints[field.name], positional)
-        made.append(
-            Option(field.name, hints[field.name], default, comments.get(field.name, ""), metavar, positional is not None)
-        )
+        text, group = comments.get(field.name, ("", ""))
+        made.append(Option(field.name, hints[field.name], default, text, metavar, positional is not None, group))
     return tuple(sorted(made, key=lambda option: not option.positional))

@@ -1,4 +1,4 @@
-"""Options of `train`. Field comments are the help texts of the command line."""
+"""Options of `train`. Field comments are the help texts of the command line, comments above fields begin a group of them."""
 
 from __future__ import annotations
 
@@ -35,57 +35,71 @@ class Train:
     out: str  # folder of the run, made here
     root: str | None = None  # where known data sets lie (default: MODICUM_DATA)
     splits: str | None = None  # JSON file with the classes of each split; without one 64/16/20 by a seeded rule
-    method: str = "protonet"  # a head's name (protonet, r2d2, metaoptnet-svm, mct, ...), or classical
+    method: str = "protonet"  # a head's name (protonet, r2d2, mct, ...), a gradient method (maml, alfa, ...), or classical
     backbone: str = "conv4-64"  # conv4-64 | -32 | -48 | -r2d2, resnet12 | -alfa, timm/NAME, torchvision/NAME, mlp-40-40
     ways: int = 5  # classes per training task
     shots: int = 5  # support pictures per class
     queries: int = 15  # query pictures per class
     batch: int = 4  # tasks per step
-    batch_pictures: int = 128  # classical: pictures per step
     steps: int = 10_000  # steps of training
+    seed: int = 0  # seed of parameters and tasks
+    device: str = "auto"  # auto | cpu | cuda
+    threads: int | None = None  # CPU threads of torch
+    resume: bool = False  # go on from the last checkpoint in the run folder
+    # optimisation
     optimizer: Literal["sgd", "adam"] = "adam"  # sgd: Nesterov momentum 0.9; for reptile and reptile-wc plain
     learning_rate: float = 1e-3  # learning rate at the start
     weight_decay: float = 0.0  # L2 penalty
     schedule: Schedule = "halving"  # how the learning rate falls; lee and classical: as published
     halve_every: int = 2_000  # steps between two halvings of the learning rate under the schedule halving
     warmup: int = 0  # steps at the start that run at a tenth of the learning rate
+    precision: Precision = "float32"  # numbers of the forward pass; bfloat16: automatic mixed precision
+    # pictures
     augment: bool = False  # horizontal flip, random crop, colour jitter on support and query
     image_size: int | None = None  # side in pixels (default: the data set's usual one)
     channels: int | None = None  # 1 or 3 (default: the data set's usual one)
-    batch_norm: Literal["running", "support", "batch", "method"] = "method"  # statistics at test time (heads: running)
-    precision: Precision = "float32"  # numbers of the forward pass; bfloat16: automatic mixed precision
+    batch_norm: Literal["running", "support", "batch", "method"] = "method"  # test statistics (heads: running, else support)
+    # heads
     penalty: float = 50.0  # ridge, r2d2, metaoptnet-rr: lambda (at the start where it is learned)
     svm_c: float = 0.1  # metaoptnet-svm: C, the weight of the hinge losses
     probe_c: float = 1.0  # linear, svm: C, the weight of the losses against the L2 penalty
     normalize: bool = False  # protonet: divide squared distances by the number of features
-    regularizer: Regularizer = "none"  # classical: what is added to the cross-entropy
-    coefficient: float = 0.05  # classical: weight of the regularizer
+    # gradient methods (maml, alfa, reptile, ...)
+    inner_steps: int = 5  # steps on each support set
+    inner_rate: float = 0.01  # rate of these steps (at the start where it is learned)
+    test_steps: int | None = None  # steps at test time (default: inner_steps)
+    first_order: bool = False  # no gradient through the inner gradients
+    init: Init = "method"  # what steps begin from (meta: learned; random: a draw, never trained)
+    moves: Moves = "method"  # what moves in the inner steps
+    norm_moves: bool = False  # weights and biases of batch norm move too
+    multi_step: int | None = None  # outer steps over which the losses after all inner steps fade (maml++: 15 %, else 0)
+    first_order_until: int | None = None  # outer steps of first order before second (maml++: half of them, else 0)
+    per_step_norm: bool | None = None  # batch norm of its own for each inner step (maml++: yes)
+    checkpoint_inner: bool = False  # memory for one inner step only, for more time
+    strategy: Strategy = "auto"  # loop | grouped | vmap | compiled over the tasks of a step
+    # alfa
+    alfa_state: Literal["both", "weights", "gradients"] = "both"  # what the generator sees
+    alfa_layers: int = 3  # linear layers of the generator (paper 3, released code 2)
+    alfa_detach: bool = True  # no gradient through the gradients that the generator sees (released code)
+    alfa_beta: Literal["one-minus", "direct"] = "one-minus"  # beta is 1 - b0 b1 (released code), or b0 b1 as printed
+    alfa_alpha: Adaptivity = "generated"  # learning rates are generated, learned or fixed
+    alfa_decay: Adaptivity = "generated"  # weight decays are generated, learned or fixed
+    alfa_per: Literal["step-layer", "step", "layer", "none"] = "step-layer"  # which multipliers differ
+    # reptile
+    clustering: float = 5e-5  # reptile-wc: weight of the clustering of weights, published: mu times the 2 of its gradient
+    inner_batch: int | None = None  # reptile: support pictures per inner step (default: all)
+    # regression
+    target: str | None = None  # regression from a CSV or NPZ of tasks: the column to predict
+    # classical training
+    batch_pictures: int = 128  # pictures per step
+    regularizer: Regularizer = "none"  # what is added to the cross-entropy
+    coefficient: float = 0.05  # weight of the regularizer
+    # less diverse tasks
     support_pool: int | None = None  # support pictures come from so many fixed ones of each class (default: all)
     query_pool: int | None = None  # query pictures come from so many fixed ones of each class (default: all)
     task_pool: int | None = None  # so many fixed sets of classes, which use every class (default: any set)
     support_noise: bool = False  # the support pool of each class is fixed random noise instead of pictures
-    inner_steps: int = 5  # gradient methods: steps on each support set
-    inner_rate: float = 0.01  # gradient methods: rate of these steps (at the start where it is learned)
-    test_steps: int | None = None  # gradient methods: steps at test time (default: inner_steps)
-    first_order: bool = False  # gradient methods: no gradient through the inner gradients
-    init: Init = "method"  # gradient methods: what steps begin from (meta: learned; random: a draw, never trained)
-    moves: Moves = "method"  # gradient methods: what moves in the inner steps
-    norm_moves: bool = False  # gradient methods: weights and biases of batch norm move too
-    multi_step: int | None = None  # outer steps over which the losses after all inner steps fade (maml++: 15 %, else 0)
-    first_order_until: int | None = None  # outer steps of first order before second (maml++: half of them, else 0)
-    per_step_norm: bool | None = None  # batch norm of its own for each inner step (maml++: yes)
-    alfa_state: Literal["both", "weights", "gradients"] = "both"  # alfa: what the generator sees
-    alfa_layers: int = 3  # alfa: linear layers of the generator (paper 3, released code 2)
-    alfa_detach: bool = True  # alfa: no gradient through the gradients that the generator sees (released code)
-    alfa_beta: Literal["one-minus", "direct"] = "one-minus"  # alfa: beta is 1 - b0 b1 (released code), or b0 b1 as printed
-    alfa_alpha: Adaptivity = "generated"  # alfa: learning rates are generated, learned or fixed
-    alfa_decay: Adaptivity = "generated"  # alfa: weight decays are generated, learned or fixed
-    alfa_per: Literal["step-layer", "step", "layer", "none"] = "step-layer"  # alfa: which multipliers differ
-    clustering: float = 5e-5  # reptile-wc: weight of the clustering of weights, published: mu times the 2 of its gradient
-    inner_batch: int | None = None  # reptile: support pictures per inner step (default: all)
-    checkpoint_inner: bool = False  # gradient methods: memory for one inner step only, for more time
-    strategy: Strategy = "auto"  # gradient methods: loop | grouped | vmap | compiled over the tasks of a step
-    target: str | None = None  # regression from a CSV or NPZ of tasks: the column to predict
+    # validation and checkpoints
     with_val: bool = False  # train on the validation classes too ("+val"); then nothing is validated
     keep_best: int = 0  # keep so many checkpoints with the best validation, for evaluate --ensemble best
     keep_every: int | None = None  # keep a checkpoint every so many steps, for evaluate --ensemble periodic
@@ -93,10 +107,6 @@ class Train:
     validation_tasks: int = 200  # tasks of a validation
     validation_ways: int = 5  # ways of validation tasks (fewer where the split has fewer classes)
     validation_shots: int = 1  # shots of validation tasks
-    seed: int = 0  # seed of parameters and tasks
-    device: str = "auto"  # auto | cpu | cuda
-    threads: int | None = None  # CPU threads of torch
-    resume: bool = False  # go on from the last checkpoint in the run folder
     tensorboard: bool = True  # also write TensorBoard logs where tensorboard is installed
 
     def __post_init__(self) -> None:
