@@ -12,8 +12,8 @@ import numpy as np
 from modicum.errors import FileFormatError
 from modicum.files import read_json
 from modicum.reporting import figures
+from modicum.reporting.arrays import read_arrays
 from modicum.reporting.records import Accuracy, Array
-from modicum.reporting.sources import read_arrays
 from modicum.reporting.story import Sentences, counted, last_part
 from modicum.reporting.views import SHAPES, letter
 

@@ -14,7 +14,10 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Accuracy:
-    """One measured accuracy; fractions in [0, 1]. low/high: 95 % interval. per_task (tasks,), None where not recorded."""
+    """One measured accuracy; fractions in [0, 1]. low/high: 95 % interval. per_task (tasks,), None where not recorded.
+
+    setup: (name, words) of what else may differ between rows of one setting; apart: those of them that do, in words.
+    """
 
     setting: str
     value: float
@@ -29,6 +32,33 @@ class Accuracy:
     notes: tuple[str, ...] = ()
     per_task: Array | None = None
     tasks_key: tuple[Any, ...] | None = None
+    batch_norm: str = ""
+    setup: tuple[tuple[str, str], ...] = ()
+    apart: str = ""
+
+    @property
+    def label(self) -> str:
+        """The setting, with what tells this row apart from others of the same setting."""
+        return f"{self.setting}, {self.apart}" if self.apart else self.setting
+
+
+@dataclass(frozen=True)
+class Inner:
+    """What the inner loops of one evaluation did: T tasks, S steps, N layers; what the file lacks is None or empty.
+
+    losses (T, S): support loss before each step. alpha, beta (T, S, N): rate and decay that were generated, with
+    theta <- beta theta - alpha g. gamma (T, N): what L2F keeps of each layer. distances: number of shots -> (T,).
+    """
+
+    place: str
+    shots: int
+    setup: tuple[tuple[str, str], ...]  # (name, words): number of shots, batch norm and other settings
+    layers: tuple[str, ...] = ()
+    losses: Array | None = None
+    alpha: Array | None = None
+    beta: Array | None = None
+    gamma: Array | None = None
+    distances: Mapping[int, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,4 +115,5 @@ class Source:
     ece: float | None = None
     reliability: tuple[Mapping[str, Any], ...] = ()
     not_measurable: tuple[str, ...] = ()
+    inner: tuple[Inner, ...] = ()  # one for each evaluation of a gradient method
     files: tuple[str, ...] = ()

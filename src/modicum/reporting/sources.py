@@ -6,7 +6,6 @@ results.json and artifacts.npz. Only plain JSON and arrays without pickle are re
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,9 @@ import numpy as np
 
 from modicum.errors import FileFormatError
 from modicum.files import read_json
+from modicum.reporting.arrays import read_arrays
+from modicum.reporting.inner import read_inner
+from modicum.reporting.modes import setup, told_apart
 from modicum.reporting.records import Accuracy, Array, Samples, Source, Task
 from modicum.training.logs import read_log
 
@@ -36,8 +38,9 @@ def _run(path: Path) -> Source:
     record = read_json(path / "config.json")
     results = sorted((path / "results").glob("*.json"))
     files = [path / "config.json", *results]
-    accuracies = [row for file in results for row in _evaluations(read_json(file), file)]
-    accuracies.sort(key=lambda row: (row.ways or 0, row.shots or 0))
+    measured = {file: read_json(file) for file in results}
+    accuracies = [row for file, found in measured.items() for row in _evaluations(found, file)]
+    inner = [read_inner(found, file.with_name(f"{file.stem}.npz"), files) for file, found in measured.items()]
     arrays = read_arrays(path / "artifacts.npz", files)
     return Source(
         path=path,
@@ -47,7 +50,8 @@ def _run(path: Path) -> Source:
         environment=_mapping(record.get("environment")),
         details={k: record[k] for k in ("version", "encoder", "split_rule") if record.get(k) is not None},
         log=_log(path / "log.jsonl", files),
-        accuracies=tuple(accuracies),
+        accuracies=told_apart(accuracies, str(_mapping(record.get("config")).get("method"))),
+        inner=tuple(found for found in inner if found is not None),
         files=tuple(file.relative_to(path).as_posix() for file in files),
         **_pictures(arrays),
     )
@@ -134,6 +138,8 @@ def _evaluation(record: Mapping[str, Any], row: Mapping[str, Any]) -> Accuracy |
         notes=tuple(notes),
         per_task=np.asarray(row["per_task"], dtype=float) if row.get("per_task") else None,
         tasks_key=_tasks_key(record, row),
+        batch_norm=str(row.get("batch_norm") or ""),
+        setup=setup(record, row),
     )
 
 
@@ -176,18 +182,6 @@ def _log(path: Path, files: list[Path]) -> tuple[Mapping[str, Any], ...]:
         return ()
     files.append(path)
     return tuple(map(_mapping, read_log(path)))
-
-
-def read_arrays(path: Path, files: list[Path]) -> dict[str, Array]:
-    """Arrays of an npz file without pickle; empty where there is none."""
-    if not path.is_file():
-        return {}
-    files.append(path)
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise FileFormatError(f"{path}: not a readable archive of arrays ({error}); evaluate or fit anew") from error
 
 
 def _pictures(arrays: Mapping[str, Array]) -> dict[str, Any]:

@@ -103,22 +103,34 @@ def _how_good(source: Source) -> str:
         return "Not measured yet: there is no result file. " + (
             "Run `modicum evaluate` on this folder." if source.kind == "run" else "Too few pictures to hold any back."
         )
-    return " ".join(_good(row) for row in source.accuracies)
+    rows = [row for row in source.accuracies if not _seen_together(row, source)]
+    sizes = [(row.ways, row.shots) for row in rows]
+    return " ".join(_good(row, sizes.count((row.ways, row.shots)) > 1) for row in rows)
 
 
-def _good(row: Accuracy) -> str:
+def _seen_together(row: Accuracy, source: Source) -> bool:
+    """Whether a row is one under statistics of the whole batch whose setting was also measured without."""
+    return row.batch_norm == "batch" and any(
+        other.setting == row.setting and other.batch_norm != "batch" for other in source.accuracies
+    )
+
+
+def _good(row: Accuracy, ambiguous: bool) -> str:
+    """One measurement in a sentence; ambiguous: another one has as many ways and shots, so what it was on is said too."""
     chance = "" if row.chance is None else f" (guessing: {percent(row.chance)})"
     if row.ways is None:
         return f"It is right for {percent(row.value)} of pictures when every class counts the same{chance}."
     shots = counted(row.shots or 0, "labelled picture", "labelled pictures")
-    return f"With {row.ways} classes and {shots} of each it names {percent(row.value)} of new pictures rightly{chance}."
+    place, apart = row.setting.partition(":")[0], f" ({row.apart})" if row.apart else ""
+    where = f"On {place}{apart}: with" if ambiguous else "With"
+    return f"{where} {row.ways} classes and {shots} of each it names {percent(row.value)} of new pictures rightly{chance}."
 
 
 def _how_sure(source: Source) -> str:
     rows = [row for row in source.accuracies if row.low is not None]
     if not rows:
         return "Unknown: no interval was measured."
-    parts = [f"{percent(row.low)} to {percent(row.high)} ({row.setting})" for row in rows]
+    parts = [f"{percent(row.low)} to {percent(row.high)} ({row.label})" for row in rows]
     over = "; ".join(dict.fromkeys(row.over for row in rows if row.over))
     told = f"95 % intervals: {', '.join(parts)}." if len(parts) > 1 else f"95 % interval: {parts[0]}."
     told += f" Each is over {over}." if over and len(parts) > 1 else f" It is over {over}." if over else ""
@@ -132,7 +144,7 @@ def _spread(row: Accuracy) -> str:
     if row.per_task is None or len(row.per_task) < 20:
         return ""
     low, high = np.quantile(row.per_task, [0.05, 0.95])
-    return f" A single task varies more: 9 of 10 ({row.setting}) lie between {percent(low, 0)} and {percent(high, 0)}."
+    return f" A single task varies more: 9 of 10 ({row.label}) lie between {percent(low, 0)} and {percent(high, 0)}."
 
 
 def _how_calibrated(source: Source) -> str:

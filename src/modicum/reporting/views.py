@@ -13,6 +13,8 @@ from modicum.evaluation.intervals import excludes_zero, paired_interval
 from modicum.evaluation.lda import lda_plane
 from modicum.reporting import figures
 from modicum.reporting.confusion import Mistake, Table, mistakes, table
+from modicum.reporting.gradient import InnerView, Travelled, compare_distances, inner_view
+from modicum.reporting.modes import Pair, pairs
 from modicum.reporting.pictures import ClassRow, Picture, class_rows, sample_pictures
 from modicum.reporting.records import Accuracy, Recall, Source
 from modicum.reporting.story import Sentences, class_recalls, last_part, named, tell
@@ -44,6 +46,8 @@ class View:
     calibration: str | None
     ece: float | None
     curves: str | None
+    inner: InnerView | None
+    pairs: list[Pair]
     settings: list[tuple[str, str]]
     files: tuple[str, ...]
     pixelated: bool
@@ -52,7 +56,7 @@ class View:
 def view(source: Source, index: int, name: str) -> View:
     """Everything the page shows of one source; `index` gives letter and colour."""
     confusion = source.confusion
-    rows = [(index, row.setting, row) for row in source.accuracies]
+    rows = [(index, row.label, row) for row in source.accuracies]
     chart, legend = _map(source)
     task = class_rows(source.task) if source.task is not None else []
     samples = sample_pictures((source.wrong, source.right))
@@ -75,6 +79,8 @@ def view(source: Source, index: int, name: str) -> View:
         calibration=figures.reliability(_bins(source.reliability)),
         ece=source.ece,
         curves=figures.curves([source.log]),
+        inner=inner_view(source.inner),
+        pairs=pairs(source.accuracies),
         settings=settings(source),
         files=source.files,
         pixelated=_small(source),
@@ -152,13 +158,14 @@ class Comparison:
     bars: str | None
     curves: str | None
     differences: list[str]
+    distances: list[Travelled]
     settings: list[tuple[str, list[str]]]
 
 
 def compare(sources: Sequence[Source]) -> Comparison:
     """What differs between sources, and by how much where they met the same tasks."""
-    names = dict.fromkeys(row.setting for source in sources for row in source.accuracies)
-    by_source = [{row.setting: row for row in source.accuracies} for source in sources]
+    by_source = [_by_setting(source.accuracies) for source in sources]
+    names = dict.fromkeys(name for rows in by_source for name in rows)
     accuracies = [(name, [rows.get(name) for rows in by_source]) for name in names]
     bars = [(i, f"{letter(i)}: {name}", row) for name, rows in accuracies for i, row in enumerate(rows) if row is not None]
     logs = [source.log for source in sources]
@@ -170,8 +177,17 @@ def compare(sources: Sequence[Source]) -> Comparison:
         bars=figures.accuracy_bars(bars),
         curves=figures.curves(logs),
         differences=[told for name, rows in accuracies for told in _differences(name, rows)],
+        distances=compare_distances([(letter(i), source.inner) for i, source in enumerate(sources)]),
         settings=[(key, values) for key, values in differing if len(set(values)) > 1],
     )
+
+
+def _by_setting(rows: Sequence[Accuracy]) -> dict[str, Accuracy]:
+    """A source's rows by name: the first of each setting by the setting alone, so that sources meet; others by label."""
+    found: dict[str, Accuracy] = {}
+    for row in rows:
+        found[row.label if row.setting in found else row.setting] = row
+    return found
 
 
 def _differences(setting: str, rows: Sequence[Accuracy | None]) -> list[str]:

@@ -17,6 +17,8 @@ from modicum.training.scoring import Learner, Scores, picture_features
 
 LDA_PICTURES = 100
 """Pictures of each of three classes in the LDA figure (dissertation, fig. 5.2)."""
+INNER = ("inner_", "distance_")
+"""How the names of arrays begin that tell what inner loops did: `inner_records`, `travelled.distance_arrays`."""
 
 
 def confusion(tasks: Tasks, scores: Scores, n_classes: int) -> NDArray[np.int64]:
@@ -56,8 +58,16 @@ def lda_arrays(learner: Learner, pictures: PictureSet, where: torch.device) -> d
     }
 
 
-def write_artifacts(run: Path, parts: dict[str, NDArray[Any]]) -> None:
-    """Write RUN/artifacts.npz."""
+def write_artifacts(run: Path, result: Path, parts: dict[str, NDArray[Any]]) -> None:
+    """Write RUN/artifacts.npz, which the next evaluation replaces, and what the inner loops of a gradient method did also
+    beside the result file, under its name with .npz, so that evaluations on several data sets can be set side by side."""
+    write_bytes(run / "artifacts.npz", _archive(parts))
+    inner = {name: value for name, value in parts.items() if name.startswith(INNER)}
+    if inner:
+        write_bytes(result.with_name(result.name.removesuffix(".json") + ".npz"), _archive(inner))
+
+
+def _archive(parts: dict[str, NDArray[Any]]) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **parts)  # type: ignore[arg-type]
-    write_bytes(run / "artifacts.npz", buffer.getvalue())
+    return buffer.getvalue()

@@ -219,9 +219,10 @@ def _arrays(
 
 
 def _write(config: Evaluate, run: Path, result: dict[str, Any], parts: dict[str, Any]) -> None:
-    write_artifacts(run, parts)
     mode = "both" if "differences" in result else result["rows"][0]["batch_norm"]
-    write_json(run / "results" / result_name(config, result, mode), result)
+    file = run / "results" / result_name(config, result, mode)
+    write_artifacts(run, file, parts)
+    write_json(file, result)
     if config.json:
         write_json(config.json, result)
 
