@@ -89,7 +89,7 @@ class Forget:
 
 @dataclass(frozen=True)
 class Adapt:
-    """A classifier from a run and a folder of support pictures, with the head the run was trained with or another one."""
+    """A classifier from a run and a folder of support pictures: the run's head or another one, or its network adapted."""
 
     run: str  # folder of `train`
     support: str  # folder of class folders, CSV or zip
