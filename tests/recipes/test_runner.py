@@ -22,6 +22,7 @@ from modicum.recipes.recipe import Row
 from modicum.recipes.runner import recipe_named, result_file
 
 PUBLISHED = {
+    "omniglot_maml": {"MAML, 1-shot": 0.987, "MAML, 5-shot": 0.999},
     "omniglot_protonet": {"5way-1shot": 0.988, "5way-5shot": 0.997, "20way-1shot": 0.960, "20way-5shot": 0.989},
     "cifar_fs_protonet": {"5way-1shot": 0.6091, "5way-5shot": 0.7973},
     "cifar_fs_r2d2": {"5way-1shot": 0.6756, "5way-5shot": 0.8239},

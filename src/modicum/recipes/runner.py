@@ -27,7 +27,7 @@ from modicum.runtime import Progress
 RECIPES = {
     name: f"modicum.recipes.{name}:RECIPE"
     for name in (
-        "digits_protonet", "omniglot_protonet", "cifar_fs_protonet", "cifar_fs_r2d2",
+        "digits_protonet", "omniglot_protonet", "omniglot_maml", "cifar_fs_protonet", "cifar_fs_r2d2",
         "encoder_characters", "encoder_pictures",
         "table_5_1", "table_5_2", "table_5_3", "table_5_4", "table_5_5", "table_5_6", "table_5_7", "table_5_8", "table_5_10",
         "table_6_1", "table_6_5", "table_6_8",
