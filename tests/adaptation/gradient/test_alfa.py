@@ -231,6 +231,14 @@ def test_learned_is_a_constant_and_fixed_is_not_trained() -> None:
     assert rule(alpha="fixed").generator[-1].out_features == 3
 
 
+def test_fixed_without_decay_is_maml() -> None:
+    """alpha constant and beta = 1."""
+    mine, plain = rule(alpha="fixed", decay="fixed", weight_decay=0.0), PlainRule(RATE)
+    theta, g = tensors(), tensors()
+    for name, value in plain(0, theta, g, 0).parameters.items():
+        torch.testing.assert_close(mine(0, theta, g, 0).parameters[name], value, rtol=0, atol=1e-8)
+
+
 @pytest.mark.parametrize(("state", "width"), [("both", 6), ("weights", 3), ("gradients", 3)])
 def test_half_a_state_ignores_the_other(state: Any, width: int) -> None:
     """Table 5."""
