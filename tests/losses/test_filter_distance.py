@@ -65,7 +65,7 @@ def test_layers_add_up_to_the_whole() -> None:
 def test_the_length_of_a_filter_is_not_seen() -> None:
     here, centre = networks()
     before = filter_distance(here, centre, lead=1)
-    factors = torch.rand(4, 1, 1, 1, dtype=torch.float64) + 0.1
+    factors = torch.rand(4, 1, 1, 1, dtype=torch.float64) + 0.5
     scaled = {**here, "conv.weight": here["conv.weight"] * factors}
     assert torch.allclose(
         filter_distance(scaled, {**centre, "conv.weight": centre["conv.weight"] * factors}, lead=1), before, rtol=1e-12
@@ -84,8 +84,15 @@ def test_gradient_by_hand_and_gradcheck_in_both_arguments() -> None:
         assert torch.autograd.gradcheck(lambda a, b, f=function: f({"w": a}, {"w": b}, 1), (theta, reference))
 
 
-def test_no_distance_and_filters_of_length_zero_have_finite_gradients() -> None:
-    """At theta = c the distance is 0 with gradient 0; a zero filter is measured by 1."""
+def test_short_filters_are_measured_by_a_tenth_of_the_layers_length() -> None:
+    """Lengths 5, 0 and 0.1 have the mean square 25.01 / 3, a hundredth of which takes the place of 0 and 0.01."""
+    reference = torch.tensor([[3.0, 4.0], [0.0, 0.0], [0.1, 0.0]], dtype=torch.float64)
+    theta = reference + torch.tensor([[0.0, 5.0], [1.0, 0.0], [0.0, 2.0]], dtype=torch.float64)
+    assert filter_squares(theta, reference).tolist() == pytest.approx([1, 300 / 25.01, 1200 / 25.01])
+
+
+def test_no_distance_and_layers_of_zeros_have_finite_gradients() -> None:
+    """At theta = c the distance is 0 with gradient 0; a layer of zeros is measured by 1."""
     theta = torch.tensor([[1.0, 2.0], [0.0, 0.0]], requires_grad=True)
     distance = filter_distance({"w": theta}, {"w": theta.detach().clone()})
     assert distance.item() == 0

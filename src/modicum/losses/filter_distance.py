@@ -17,8 +17,10 @@ theta_f and c_f by a number changes nothing.
 
 Deviations: the paper names the distance and prints no formula. Ours is a sum over filters, not a mean, and measures by the
 filter of the second argument, which stands for both. Biases and the affine parameters of batch norm, one number per
-output, are no filters and do not count (the authors' code for loss landscapes leaves them out too). A filter of length zero
-has no scale of its own and is measured by 1. Nothing is detached here: gradients reach both arguments.
+output, are no filters and do not count (the authors' code for loss landscapes leaves them out too). A filter shorter than a
+tenth of the root mean square length of its layer's is measured by that tenth, and in a layer of zeros by 1: 1 / ||c_f||^2
+has a pole, and a step down its slope would throw a filter that passes near zero far away. Nothing is detached here:
+gradients reach both arguments.
 """
 
 from __future__ import annotations
@@ -30,11 +32,14 @@ from torch import Tensor
 
 from modicum.errors import DataError
 
+SHORT = 0.1
+"""Length below which a filter is not measured by itself, as a share of the root mean square length in its layer."""
+
 
 def filter_squares(values: Tensor, reference: Tensor, lead: int = 0) -> Tensor:
     """||theta_f - c_f||^2 / ||c_f||^2 of every filter, (*task, F), from (*task, F, ...) and (F, ...) or (*task, F, ...).
 
-    lead: number of task dimensions. `DataError` for other shapes.
+    lead: number of task dimensions. Filters shorter than `SHORT` are measured by that. `DataError` for other shapes.
     """
     shared = reference.dim() < values.dim()
     if values.shape[lead if shared else 0 :] != reference.shape or values.dim() < lead + 2:
@@ -44,6 +49,7 @@ def filter_squares(values: Tensor, reference: Tensor, lead: int = 0) -> Tensor:
         )
     moved = (values - reference).flatten(lead + 1).square().sum(-1)
     scale = reference.flatten(1 if shared else lead + 1).square().sum(-1)
+    scale = torch.maximum(scale, SHORT**2 * scale.mean(-1, keepdim=True))
     return moved / torch.where(scale > 0, scale, torch.ones_like(scale))
 
 
