@@ -32,7 +32,7 @@ from collections.abc import Mapping, Sequence
 from typing import final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from modicum.adaptation.gradient.inner_loop import Loss, inner_loop
 from modicum.adaptation.gradient.learner import GradientLearner, Part
@@ -176,12 +176,23 @@ def _outcome(learner: GradientLearner, episode: Episode, walks: Sequence[_Walk],
     return Outcome(learner.function(every, query_targets(learner, episode.query, episode.n_out)), every, [means])
 
 
+def reptile_step(config: Train, learner: GradientLearner, episode: Episode, numbers: Sequence[int], share: float) -> Outcome:
+    """`reptile_gradients` of the tasks with these numbers as the options have it."""
+    batches = None if config.inner_batch is None else InnerBatches(config.inner_batch, config.seed, numbers)
+    clustering = config.clustering if config.method == "reptile-wc" else None
+    return reptile_gradients(learner, episode, share, clustering=clustering, batches=batches)
+
+
+def reptile_optimizer(config: Train, module: nn.Module) -> torch.optim.Optimizer | None:
+    """Plain SGD, whose learning rate is gamma, in place of the SGD with momentum of other methods; None for Adam."""
+    if config.optimizer != "sgd":
+        return None
+    return torch.optim.SGD(module.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+
+
 @final
 class ReptileObjective(AbstractObjective):
-    """Minus the mean displacement of a step's tasks, left as gradient; loss and accuracy of their queries afterwards.
-
-    SGD is plain here, without the momentum it has elsewhere: its learning rate is gamma.
-    """
+    """Minus the mean displacement of a step's tasks, left as gradient; loss and accuracy of their queries afterwards."""
 
     learner: GradientLearner
 
@@ -194,12 +205,10 @@ class ReptileObjective(AbstractObjective):
         self.pixels: Pixels = resident(pixels, device)
         self.module = self.learner = build_gradient_learner(config, image_spec(pictures)).to(device)
         self.encoder = self.learner.encoder
-        if config.optimizer == "sgd":
-            parameters = self.module.parameters()
-            self.optimizer = torch.optim.SGD(parameters, config.learning_rate, weight_decay=config.weight_decay)
+        self.optimizer = reptile_optimizer(config, self.module)
 
     @property
-    def buffered(self) -> torch.nn.Module:
+    def buffered(self) -> nn.Module:
         """The learner, by whose names `moved_buffers` calls them."""
         return self.module
 
@@ -215,9 +224,6 @@ class ReptileObjective(AbstractObjective):
         if config.augment:
             episode = augmented(episode, tasks, config.seed, self.encoder.spec.strokes)
         share = len(tasks.number) / config.batch
-        size = config.inner_batch
-        batches = None if size is None else InnerBatches(size, config.seed, tasks.number.tolist())
-        clustering = config.clustering if config.method == "reptile-wc" else None
-        outcome = reptile_gradients(self.learner, episode, share, clustering=clustering, batches=batches)
+        outcome = reptile_step(config, self.learner, episode, tasks.number.tolist(), share)
         accuracy = episode_accuracy(outcome.outputs, episode)
         return StepPart(share * outcome.losses.mean(), share * accuracy, moved_buffers(self.learner, outcome.found), share)
