@@ -21,6 +21,7 @@ from modicum.adaptation.gradient.methods import gradient_learner
 from modicum.adaptation.gradient.support import squared_error
 from modicum.backbones.mlp import build_mlp
 from modicum.configs import Train
+from modicum.configs.gradient import REPTILES
 from modicum.configs.regression import SINUSOIDS
 from modicum.data.task_tables import read_tasks
 from modicum.episodes.regression import AbstractTaskDistribution, Sinusoids, TableTasks, Values
@@ -31,6 +32,7 @@ from modicum.runtime import Ranks
 from modicum.training.gradient import annealing
 from modicum.training.objectives import AbstractObjective, Part
 from modicum.training.processes import summed
+from modicum.training.reptile import reptile_optimizer, reptile_step
 from modicum.training.subjects import AbstractSubject
 
 QUERIES = 100
@@ -143,6 +145,7 @@ class RegressionObjective(AbstractObjective):
         self.module = self.learner = build_regressor(config, tasks.inputs, tasks.outputs).to(device)
         self.fading, self.first_order_until = annealing(config)
         self.second_order = self.learner.second_order
+        self.optimizer = reptile_optimizer(config, self.module) if config.method in REPTILES else None
 
     @property
     def buffered(self) -> nn.Module:
@@ -163,9 +166,12 @@ class RegressionObjective(AbstractObjective):
             zero = torch.zeros((), device=self.device)
             return Part(zero, zero, {}, 0.0)
         episode = on_device(self.tasks.episode(numbers, config.shots, config.queries), self.device)
-        weights = multi_step_weights(config.inner_steps, step, self.fading) if step < self.fading else None
-        self.learner.second_order = self.second_order and step >= self.first_order_until
-        outcome = meta_gradients(self.learner, episode, weights, share)
+        if config.method in REPTILES:
+            outcome = reptile_step(config, self.learner, episode, numbers, share)
+        else:
+            weights = multi_step_weights(config.inner_steps, step, self.fading) if step < self.fading else None
+            self.learner.second_order = self.second_order and step >= self.first_order_until
+            outcome = meta_gradients(self.learner, episode, weights, share)
         error = squared_error(outcome.outputs, episode.query.y).mean()
         return Part(share * outcome.losses.mean(), share * error, moved_buffers(self.learner, outcome.found), share)
 
