@@ -69,3 +69,45 @@ def test_finite_differences(shape: tuple[int, ...]):
 
     assert torch.autograd.gradcheck(function, own)
     assert torch.autograd.gradgradcheck(function, own)
+
+
+@needs_kernels
+@pytest.mark.parametrize("threads", [2, 3])
+def test_bits_do_not_depend_on_threads(threads: int):
+    own, before = inputs((7, 40, 26, 25), torch.float32), torch.get_num_threads()
+    found = []
+    for number in (1, threads):
+        torch.set_num_threads(number)
+        try:
+            y, mean, variance = batch_norm_pool(*own, 1e-5, 0.1)
+            loss = (y * y.detach().cos()).sum() + mean.square().sum() + variance.square().sum()
+            first = torch.autograd.grad(loss, own, create_graph=True)
+            found.append([y, mean, variance, *first, *torch.autograd.grad([g.square().mul(0.5) for g in first], own, first)])
+        finally:
+            torch.set_num_threads(before)
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+@needs_kernels
+def test_large_means_cost_no_digits():
+    """Values around 10,000 that differ by 1: sums of squares in float32 would lose the variance."""
+    x = torch.randn(8, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    shifted = x + 10_000
+    found = batch_norm_pool(shifted, torch.ones(3), torch.zeros(3), 0.0, 0.0)
+    expected = layers(shifted.double(), torch.ones(3), torch.zeros(3), 0.0, 0.0)
+    for ours, reference in zip(found[1:], expected[1:], strict=True):
+        torch.testing.assert_close(ours.double(), reference, rtol=1e-6, atol=0)
+
+
+@needs_kernels
+def test_equal_values_take_the_first_place_and_no_number_stays_none():
+    """As torch's pool: the gradient of four equal pixels goes to the first, and a NaN is seen."""
+    x = torch.tensor([[[[2.0, 2.0, 0.0, 0.0], [2.0, 2.0, 0.0, 0.0]]]], dtype=torch.float64, requires_grad=True)
+    pull = torch.tensor([[[[1.0, 0.0]]]], dtype=torch.float64)
+    one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+    found = [torch.autograd.grad(f(x, one, zero, 1e-3, 0.5)[0], x, pull)[0] for f in (batch_norm_pool, layers)]
+    torch.testing.assert_close(*found)
+    assert found[0][0, 0, 0, 0] != found[0][0, 0, 0, 1]
+    with torch.no_grad():
+        x[0, 0, 1, 3] = float("nan")
+    assert batch_norm_pool(x, one, zero, 1e-3, 0.5).y.isnan().all()

@@ -8,6 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
+import math
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -43,7 +48,38 @@ class _Pointer:
 
 
 _KINDS: dict[str, Any] = {"p": _Pointer, "n": ctypes.c_int64, "r": ctypes.c_double}
+_FEW = 1 << 17
+"""Values that are not worth a second thread."""
 _SUFFIXES = {torch.float32: "_f32", torch.float64: "_f64"}
+
+
+@functools.cache
+def _threads(process: int, number: int) -> ThreadPoolExecutor:
+    """Threads of this process; a forked one makes its own."""
+    return ThreadPoolExecutor(number, "modicum-kernels")
+
+
+def _over_images(kernel: Any, place: int) -> Callable[..., None]:
+    """The kernel on as many threads as torch has, each with a range of images; arguments place.. are first, last, sizes.
+
+    ctypes lets go of the interpreter while a kernel runs. Bits do not depend on the ranges.
+    """
+
+    def run(*given: Any) -> None:
+        first, last = given[place : place + 2]
+        parts = min(torch.get_num_threads(), last - first)
+        if parts < 2 or math.prod(given[place + 1 : place + 5]) < _FEW:
+            kernel(*given)
+            return
+        edges = [first + (last - first) * part // parts for part in range(parts + 1)]
+        pool = _threads(os.getpid(), parts - 1)
+        ranges = [(*given[:place], *pair, *given[place + 2 :]) for pair in itertools.pairwise(edges)]
+        waiting = [pool.submit(kernel, *each) for each in ranges[1:]]
+        kernel(*ranges[0])
+        for one in waiting:
+            one.result()
+
+    return run
 
 
 @functools.cache
@@ -58,7 +94,7 @@ def kernels() -> dict[torch.dtype, dict[str, Any]] | None:
         for name, signature in _SIGNATURES.items():
             kernel = getattr(found, _PREFIX + name + suffix)
             kernel.argtypes, kernel.restype = [_KINDS[letter] for letter in signature], None
-            typed[dtype][name] = kernel
+            typed[dtype][name] = _over_images(kernel, signature.index("nnnnn")) if "nnnnn" in signature else kernel
     return typed
 
 
