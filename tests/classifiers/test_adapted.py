@@ -11,18 +11,18 @@ import torch
 from sklearn.datasets import load_digits
 
 from modicum.adaptation.gradient.learner import GradientLearner
-from modicum.adaptation.gradient.methods import moving
+from modicum.adaptation.gradient.methods import gradient_learner, moving
 from modicum.adaptation.gradient.networks import LinearNetwork
 from modicum.adaptation.gradient.rules import PlainRule
 from modicum.adaptation.gradient.starts import AbstractStart, PrototypeStart, SharedStart
 from modicum.backbones.encoder import ImageSpec, build_encoder
-from modicum.classifiers.adapted import Pictures, adapt_classifier, held_out
+from modicum.classifiers.adapted import Pictures, adapt_classifier, adapted_network, held_out
 from modicum.classifiers.classifier import Classifier
 from modicum.classifiers.fitting import extend_classifier
 from modicum.classifiers.results import held_out as measured_by
 from modicum.classifiers.results import result_row
 from modicum.classifiers.storage import _packed, load_classifier, load_encoder_of, save_classifier
-from modicum.configs import BatchNorm
+from modicum.configs import BatchNorm, Train
 from modicum.data.picture_set import PictureSet
 from modicum.episodes.cutting import gather
 from modicum.episodes.types import LabelledSet
@@ -81,6 +81,20 @@ def test_logits_are_those_of_the_adapted_network(mode: BatchNorm, tmp_path: Path
     assert logits == pytest.approx(adapted_logits(by, PICTURES, NEW.pixels), abs=1e-4)
     assert (logits == classifier.rule.logits(embed(encoder, NEW.pixels))).all()
     assert loaded.encoder.seen == tuple(sorted(PICTURES.ids))
+
+
+@pytest.mark.parametrize("method", ["maml++", "meta-sgd", "anil", "boil", "l2f", "alfa", "reptile"])
+def test_the_network_of_every_method_becomes_encoder_and_rule(method: str) -> None:
+    """Also where batch norm has parameters of its own for each step."""
+    config = Train(data="", out="", method=method, ways=3, inner_steps=2, inner_rate=0.1)
+    torch.manual_seed(0)
+    by = gradient_learner(config, LinearNetwork(build_encoder("conv4-32", ImageSpec(16, 1, strokes="light")), 3), 3)
+    if by.norms is not None:
+        for rows in by.norms.parameters():
+            torch.nn.init.uniform_(rows, 0.5, 1.5)
+    network = adapted_network(by, Pictures(PICTURES.pixels, PICTURES.labels, np.arange(15), 3))
+    expected = adapted_logits(by, PICTURES, NEW.pixels)
+    assert network.look(NEW.pixels)[1] == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
 def test_the_order_of_pictures_does_not_matter(made: tuple[Classifier, object]) -> None:

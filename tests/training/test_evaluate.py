@@ -127,6 +127,15 @@ def test_prototypes_take_any_ways_and_a_head_serves_the_encoder(runs: Path) -> N
     assert (ridge["head"], ridge["rows"][0]["accuracy"] > 0.3) == ("ridge", True)
 
 
+def test_modes_of_a_head_stand_side_by_side_too_and_fine_tuning_takes_the_encoder(runs: Path) -> None:
+    found = evaluate(ask(runs / "protonet", batch_norm="both"))
+    assert [row["batch_norm"] for row in found["rows"]] == ["support", "batch"]
+    assert found["differences"][0]["difference"] == pytest.approx(
+        found["rows"][1]["accuracy"] - found["rows"][0]["accuracy"], abs=1e-6
+    )
+    assert evaluate(ask(runs / "maml", ways=4, head="fine-tune"))["rows"][0]["accuracy"] > 0.3
+
+
 def test_gradient_runs_are_compared_by_their_own_learners(runs: Path) -> None:
     """On the tasks of `evaluate`, with its accuracies; features are the encoder's under running statistics."""
     options = {"ways": 3, "shots": [2], "queries": 4, "tasks": 8, "pictures": 60}

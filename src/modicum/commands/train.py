@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from modicum.commands.output import percent
 from modicum.commands.progress import progress
-from modicum.configs import Train
+from modicum.configs import Evaluate, Train
+from modicum.configs.gradient import takes_only_its_ways
 from modicum.configs.regression import is_regression
 from modicum.runtime import ranks
 
@@ -34,5 +35,6 @@ def run(config: Train) -> int:
     elif result.validation is not None:
         print(f"best validation accuracy: {percent(result.validation)}")
     print(f"run: {result.run} ({result.steps} steps)")
-    print(f"next: modicum evaluate {result.run}")
+    others = not regression and takes_only_its_ways(config) and config.ways != Evaluate.ways
+    print(f"next: modicum evaluate {result.run}" + (f" --ways {config.ways}" if others else ""))
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modicum.configs.options import require
+from modicum.registry import GRADIENT_METHODS
 
 if TYPE_CHECKING:
     from modicum.configs.training import Train
@@ -19,6 +20,11 @@ REPTILES = ("reptile", "reptile-wc")
 def init_of(config: Train) -> str:
     """What a method's inner loop begins from: "meta", "random", "l2f" or "prototypes"."""
     return OWN_INIT.get(config.method, "meta") if config.init == "method" else config.init
+
+
+def takes_only_its_ways(config: Train) -> bool:
+    """Whether a method learns a last layer, which has as many outputs as training tasks have classes."""
+    return config.method in GRADIENT_METHODS and init_of(config) != "prototypes"
 
 
 def check_gradient(config: Train) -> None:

@@ -14,7 +14,7 @@ from modicum.episodes.sampler import Tasks
 from modicum.losses.filter_distance import filter_distance
 from modicum.runtime import Progress
 
-RECORDED = 200
+RECORDED = 100
 """Tasks at most; every step of every one is kept for a moment, so they are adapted one by one."""
 Arrays = dict[str, NDArray[np.float64]]
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from modicum.configs import Train
-from modicum.configs.gradient import init_of
+from modicum.configs.gradient import takes_only_its_ways
 from modicum.data.pictures import PictureSet
 from modicum.episodes.sampler import EpisodeSampler, Tasks
 from modicum.errors import ConfigError, DataError
-from modicum.registry import GRADIENT_METHODS
 
 
 class Parts(NamedTuple):
@@ -37,7 +36,7 @@ def training_parts(config: Train, pictures: PictureSet) -> Parts:
     held_out = pictures.split("val") if pictures.splits.get("val") else None
     if held_out is None:
         return Parts(inner, None, None, "no validation classes: the last weights count as the best")
-    fixed = config.method in GRADIENT_METHODS and init_of(config) != "prototypes"  # a last layer of so many outputs
+    fixed = takes_only_its_ways(config)
     ways = config.ways if fixed else min(config.validation_ways, len(held_out.classes))
     try:
         sampler = EpisodeSampler(
