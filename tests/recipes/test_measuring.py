@@ -109,7 +109,7 @@ def test_a_set_that_is_not_under_the_root_is_named(stripes: Path, monkeypatch: p
     assert set_to_test("omniglot", None) == "omniglot"  # a known name: `evaluate` looks for it
     with pytest.raises(DataError, match="clothing was not found: no root was given"):
         set_to_test("clothing", None)
-    with pytest.raises(DataError, match="clothing was not found: there is no .*clothing; give the folder above it"):
+    with pytest.raises(DataError, match=r"clothing was not found: there is no .*clothing; give the folder above it"):
         set_to_test("clothing", str(stripes))
 
 
@@ -128,3 +128,17 @@ def test_what_a_row_is_tested_on_is_part_of_its_measurement() -> None:
     others = [Row("a", "m", data="omniglot"), Row("a", "m", batch_norm="support")]
     assert len({row.measurement("full") for row in (plain, ensemble, *others)}) == 4
     assert ensemble.measurement("cpu") == plain.measurement("cpu")
+
+
+def test_a_run_of_gradient_steps_is_measured_with_the_statistics_of_the_batch_and_of_the_support_set(tmp_path: Path) -> None:
+    """The same run and tasks, and two results; class separation is that of its encoder (table 5.5)."""
+    small = replace(SMOKE, method="maml", backbone="conv4-32", shots=5, batch_norm="batch", steps=2, validate_every=2)
+    train(replace(small, out=str(tmp_path / "run"), inner_rate=0.1, tensorboard=False))
+    where = Site(tmp_path / "run", None, None, 0, 10)
+    batch = measure(Row("x", "m", 5, 5, batch_norm="batch"), where)
+    support = measure(Row("x", "m", 5, 5, batch_norm="support"), where)
+    assert (batch["batch_norm"], batch["transductive"]) == ("batch", True)
+    assert (support["batch_norm"], support["transductive"]) == ("support", False)
+    assert batch["tasks_digest"] == support["tasks_digest"]
+    assert batch["per_task"] != support["per_task"]
+    assert 0 < measure(Row("x", "m", kind="r_fc"), where)["value"] < 6

@@ -2,8 +2,8 @@
 
 Paper: Baik et al., "Meta-Learning with Adaptive Hyperparameters", NeurIPS 2020, arXiv 2011.00209, table 1.
 Command: modicum reproduce alfa_table_1 --scale cpu --seeds 0 1 2 --root DIR
-Cost: smoke a few minutes; cpu about three quarters of an hour a seed on one core, trainings that tables 2, 5, 7, B, C and E
-share; full 20 trainings of 50,000 steps, for a GPU.
+Cost: smoke a few minutes; cpu about 35 minutes a seed on one core, trainings that tables 2, 5, 7, A, B, C and
+E share; full 20 trainings of 50,000 steps, for a GPU.
 Target: 5-way, %, with the printed radius.
 
 | method, backbone | miniImageNet 1-shot | 5-shot | tieredImageNet 1-shot | 5-shot |
@@ -61,7 +61,7 @@ RECIPE = Recipe(
     rows=ROWS,
     cost={
         "smoke": "a few minutes",
-        "cpu": "about 45 minutes a seed on one core",
+        "cpu": "about 35 minutes a seed on one core",
         "full": "20 trainings of 50,000 steps, for a GPU",
     },
     tasks=TASKS,

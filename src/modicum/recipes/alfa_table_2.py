@@ -2,7 +2,7 @@
 
 Paper: Baik et al., "Meta-Learning with Adaptive Hyperparameters", NeurIPS 2020, arXiv 2011.00209, table 2.
 Command: modicum reproduce alfa_table_2 --scale cpu --seeds 0 1 2 --root DIR
-Cost: smoke a minute or two; cpu about 25 minutes a seed on one core, trainings of `alfa_table_1`; full ten of its trainings.
+Cost: smoke a minute or two; cpu about 20 minutes a seed on one core, trainings of `alfa_table_1`; full ten of its trainings.
 Target: 5-way 5-shot, miniImageNet -> CUB, %, with the printed radius.
 
 | method | 4-CONV | ResNet12 |
@@ -61,7 +61,7 @@ RECIPE = Recipe(
     rows=ROWS,
     cost={
         "smoke": "a minute or two",
-        "cpu": "about 25 minutes a seed on one core",
+        "cpu": "about 20 minutes a seed on one core",
         "full": "nothing: no CUB",
     },
     tasks=TASKS,

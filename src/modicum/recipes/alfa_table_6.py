@@ -2,7 +2,7 @@
 
 Paper: Baik et al., "Meta-Learning with Adaptive Hyperparameters", NeurIPS 2020, arXiv 2011.00209, table 6.
 Command: modicum reproduce alfa_table_6 --scale cpu --seeds 0 1 2 --root DIR
-Cost: smoke a few minutes; cpu about an hour and a quarter a seed on one core; full 16 trainings of 50,000 steps.
+Cost: smoke a few minutes; cpu about an hour a seed on one core; full 16 trainings of 50,000 steps.
 Target: 5-way 5-shot mini-ImageNet, 4-CONV, %, with the printed radius.
 
 | start, what is made | fixed | adaptive |
@@ -85,7 +85,7 @@ RECIPE = Recipe(
     rows=ROWS,
     cost={
         "smoke": "a few minutes",
-        "cpu": "about 75 minutes a seed on one core",
+        "cpu": "about an hour a seed on one core",
         "full": "16 trainings of 50,000 steps, for a GPU",
     },
     tasks=TASKS,

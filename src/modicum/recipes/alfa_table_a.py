@@ -2,7 +2,7 @@
 
 Paper: Baik et al., "Meta-Learning with Adaptive Hyperparameters", NeurIPS 2020, arXiv 2011.00209, table A (supplement).
 Command: modicum reproduce alfa_table_a --scale cpu --seeds 0 1 2 --root DIR
-Cost: smoke a minute; cpu about 25 minutes a seed on one core, trainings of `alfa_table_1`; full five of its trainings.
+Cost: smoke a minute; cpu about 20 minutes a seed on one core, trainings of `alfa_table_1`; full five of its trainings.
 Target: 5-way 5-shot mini-ImageNet, ResNet12, %, with the printed radius.
 
 | method | single GPU | several GPUs |
@@ -61,7 +61,7 @@ RECIPE = Recipe(
     rows=ROWS,
     cost={
         "smoke": "a minute",
-        "cpu": "about 25 minutes a seed on one core",
+        "cpu": "about 20 minutes a seed on one core",
         "full": "5 trainings of 50,000 steps, for a GPU",
     },
     tasks=TASKS,

@@ -2,7 +2,7 @@
 
 Paper: Baik et al., "Meta-Learning with Adaptive Hyperparameters", NeurIPS 2020, arXiv 2011.00209, table B (supplement).
 Command: modicum reproduce alfa_table_b --scale cpu --seeds 0 1 2 --root DIR
-Cost: smoke a few minutes; cpu about an hour and a half a seed on one core, half of it trainings of `alfa_table_1`; full 40
+Cost: smoke a few minutes; cpu about 70 minutes a seed on one core, half of it trainings of `alfa_table_1`; full 40
 trainings of 50,000 steps, for a GPU.
 Target: 5-way, %, with the printed radius.
 
@@ -60,7 +60,7 @@ RECIPE = Recipe(
     rows=ROWS,
     cost={
         "smoke": "a few minutes",
-        "cpu": "about 90 minutes a seed on one core",
+        "cpu": "about 70 minutes a seed on one core",
         "full": "40 trainings of 50,000 steps, for a GPU",
     },
     tasks=TASKS,

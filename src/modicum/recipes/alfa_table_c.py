@@ -2,7 +2,7 @@
 
 Paper: Baik et al., "Meta-Learning with Adaptive Hyperparameters", NeurIPS 2020, arXiv 2011.00209, table C (supplement).
 Command: modicum reproduce alfa_table_c --scale cpu --seeds 0 1 2 --root DIR
-Cost: as `alfa_table_1`, whose trainings these are; measuring again takes some minutes.
+Cost: as `alfa_table_1`, whose trainings these are; measuring them again takes about 15 minutes a seed.
 Target: the numbers of `alfa_table_1`, every one.
 
 Deviations: those of `alfa_table_1`. The rows that only table C has are other methods': matching networks, the LSTM

@@ -2,7 +2,7 @@
 
 Paper: Baik et al., "Meta-Learning with Adaptive Hyperparameters", NeurIPS 2020, arXiv 2011.00209, table E (supplement).
 Command: modicum reproduce alfa_table_e --scale cpu --seeds 0 1 2 --root DIR
-Cost: smoke a minute or two; cpu about 25 minutes a seed on one core, trainings of `alfa_table_1`; full five of these.
+Cost: smoke a minute or two; cpu about 20 minutes a seed on one core, trainings of `alfa_table_1`; full five of these.
 Target: 5-way 5-shot, 4-CONV, %, with the printed radius.
 
 | method | -> Omniglot | -> FC100 | -> CIFAR-FS |
@@ -61,7 +61,7 @@ RECIPE = Recipe(
     rows=ROWS,
     cost={
         "smoke": "a minute or two",
-        "cpu": "about 25 minutes a seed on one core",
+        "cpu": "about 20 minutes a seed on one core",
         "full": "5 trainings of 50,000 steps, for a GPU",
     },
     tasks=TASKS,

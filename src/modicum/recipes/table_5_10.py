@@ -2,7 +2,7 @@
 
 Paper: Goldblum et al., "Unraveling Meta-Learning", ICML 2020, arXiv 2002.06753, appendix.
 Command: modicum reproduce table_5_10 --scale cpu --seeds 0 1 2 --root DIR
-Cost: smoke a minute or two; cpu about 40 minutes a seed on one core, two of its eight trainings those of `table_5_6`; full
+Cost: smoke a minute or two; cpu about an hour a seed on one core, two of its eight trainings those of `table_5_6`; full
 sixteen trainings of 100,000 to 200,000 steps, for a GPU.
 Target: 5-way mini-ImageNet, %, mean and one standard error.
 
@@ -64,7 +64,7 @@ RECIPE = Recipe(
     rows=ROWS,
     cost={
         "smoke": "a minute or two",
-        "cpu": "about 40 minutes a seed on one core",
+        "cpu": "about an hour a seed on one core",
         "full": "16 trainings, for a GPU",
     },
     tasks=TASKS,

@@ -2,7 +2,7 @@
 
 Paper: Goldblum et al., "Unraveling Meta-Learning", ICML 2020, arXiv 2002.06753, table 5.
 Command: modicum reproduce table_5_5 --scale cpu --seeds 0 1 2 --root DIR
-Cost: smoke a minute; cpu about 12 minutes a seed on one core; full two meta-trainings of 60,000 steps and 300 epochs of a
+Cost: smoke a minute; cpu about 6 minutes a seed on one core; full two meta-trainings of 60,000 steps and 300 epochs of a
 small network, for a GPU.
 Target: mini-ImageNet, no intervals are printed; lower: classes lie further apart.
 
@@ -44,7 +44,7 @@ RECIPE = Recipe(
     source="dissertation table 5.5",
     models=used(*models_of(*ROWS)),
     rows=ROWS,
-    cost={"smoke": "under a minute", "cpu": "about 12 minutes a seed on one core", "full": "3 trainings, for a GPU"},
+    cost={"smoke": "under a minute", "cpu": "about 6 minutes a seed on one core", "full": "3 trainings, for a GPU"},
     orders=tuple(
         Order(f"{name}, {figure}", f"MAML-C, {figure}", f"{name} separates classes less than classical training ({figure})")
         for name in ("MAML-1", "MAML-5")

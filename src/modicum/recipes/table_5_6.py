@@ -2,7 +2,7 @@
 
 Paper: Goldblum et al., "Unraveling Meta-Learning", ICML 2020, arXiv 2002.06753, table 6.
 Command: modicum reproduce table_5_6 --scale cpu --seeds 0 1 2 --root DIR
-Cost: smoke a minute or two; cpu about 20 minutes a seed on one core; full six trainings of 60,000 to 200,000 steps, and
+Cost: smoke a minute or two; cpu about 25 minutes a seed on one core; full six trainings of 60,000 to 200,000 steps, and
 one of 300 epochs, for a GPU.
 Target: 5-way mini-ImageNet, %, mean and one standard error.
 
@@ -75,7 +75,7 @@ RECIPE = Recipe(
     rows=ROWS,
     cost={
         "smoke": "a minute or two",
-        "cpu": "about 20 minutes a seed on one core",
+        "cpu": "about 25 minutes a seed on one core",
         "full": "7 trainings, for a GPU",
     },
     tasks=TASKS,
