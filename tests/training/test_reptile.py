@@ -293,6 +293,28 @@ def test_the_linear_schedule_falls_to_zero() -> None:
     assert [learning_rate_factor("linear", step, 4) for step in range(4)] == [1, 0.75, 0.5, 0.25]
 
 
+@pytest.mark.parametrize("method", ["reptile", "reptile-wc"])
+def test_sinusoids_are_learned(tmp_path: Path, method: str) -> None:
+    """An untrained network has an error near 3.6 after its steps; outer steps must take a quarter of that away."""
+    errors = []
+    for name, rate, steps in (("start", 1e-12, 1), ("run", 1.0, 150)):
+        own = Train(
+            data="sinusoids", out=str(tmp_path / name), method=method, backbone="mlp-16-16", shots=10, queries=2, batch=5,
+            steps=steps, inner_steps=8, inner_batch=5, inner_rate=0.02, optimizer="sgd", learning_rate=rate,
+            schedule="linear", validate_every=150, validation_tasks=100, tensorboard=False, threads=1, device="cpu",
+        )  # fmt: skip
+        errors.append(train(own).validation or 0.0)
+    assert 0 < errors[1] < 0.75 * errors[0]
+
+
+def test_a_resumed_run_is_the_same_to_the_bit(tmp_path: Path) -> None:
+    changes: dict[str, object] = {"method": "reptile-wc", "clustering": 0.5, "inner_batch": 4}
+    whole = trained(tmp_path / "whole", steps=4, **changes)
+    trained(tmp_path / "part", steps=2, **changes)
+    resumed = trained(tmp_path / "part", steps=4, resume=True, **changes)
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
 def test_evaluate_writes_how_far_every_task_travels_for_each_number_of_shots(tmp_path: Path) -> None:
     train(options(tmp_path / "run", method="reptile"))
     ask = Evaluate(run=str(tmp_path / "run"), ways=3, shots=[1, 2], queries=2, tasks=5, pictures=False)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 SINUSOIDS = "sinusoids"
 MLP = "mlp-"
-METHODS = tuple(name for name in GRADIENT_METHODS if "proto" not in name and "reptile" not in name)
-"""Methods that regress: those that need no classes, and whose outer loop is not one of pictures."""
+METHODS = tuple(name for name in GRADIENT_METHODS if "proto" not in name)
+"""Methods that regress: those that need no classes."""
 OF_PICTURES = (
     "splits", "augment", "image_size", "channels", "support_pool", "query_pool", "task_pool", "support_noise", "with_val",
 )  # fmt: skip
