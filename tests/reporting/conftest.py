@@ -172,3 +172,50 @@ def run_folder() -> Maker:
 def classifier_folder() -> Maker:
     """`classifier_folder(folder, class_names, ...)` writes a classifier folder."""
     return make_classifier
+
+
+def inner_arrays(rng: np.random.Generator, layers: Sequence[str], steps: int, tasks: int, generated: bool) -> dict[str, Any]:
+    """What the inner loops of an evaluation record; alpha falls by 0.1 a step in the last layer, the others are flat."""
+    fall = np.zeros((tasks, steps, len(layers)))
+    fall[:, :, -1] = -0.1 * np.arange(steps)
+    found = {
+        "inner_layers": np.array(layers),
+        "inner_losses": 1.6 - 0.4 * np.arange(steps) + rng.normal(0, 0.01, (tasks, steps)),
+        "inner_distance": rng.uniform(1, 2, tasks),
+        "distance_1shot": rng.uniform(1, 2, tasks),
+        "distance_5shot": rng.uniform(2, 3, tasks),
+    }
+    if generated:
+        found["inner_alpha"] = 0.5 + fall + rng.normal(0, 1e-3, fall.shape)
+        found["inner_beta"] = 1 + rng.normal(0, 1e-3, fall.shape)
+    return found
+
+
+def make_gradient_run(
+    folder: Path, names: Sequence[str], *, places: Sequence[str] = ("digits",), modes: Sequence[str] = ("support", "batch"),
+    layers: Sequence[str] = ("encoder.conv.weight", "linear.weight"), steps: int = 3, tasks: int = 40,
+    generated: bool = True, seed: int = 0,
+) -> Path:  # fmt: skip
+    """A run of a gradient method, evaluated on several data sets under several batch-norm modes."""
+    make_run(folder, names, results=False, artifacts=False, config={"method": "alfa"}, seed=seed)
+    rng = np.random.default_rng(seed)
+    for number, place in enumerate(places):
+        rows = []
+        for shots in (1, 5):
+            hard = np.random.default_rng(9).normal(0.7 + shots / 50, 0.05, tasks).round(4)
+            for mode in modes:
+                right = (hard + (0.03 if mode == "batch" else 0) + rng.normal(0, 0.01, tasks)).round(4)
+                row = {"ways": 5, "shots": shots, "accuracy": float(right.mean()), "ci95": 0.02, "tasks": tasks}
+                kind = {"batch_norm": mode, "transductive": mode == "batch", "inner_steps": steps}
+                rows.append({**row, **kind, "tasks_digest": f"{place}-{shots}", "per_task": right.tolist()})
+        record = {"kind": "evaluate", "data": place, "split": "test", "seed": 0, "queries": 15, "head": "alfa"}
+        over = f"draws of {tasks} tasks of {place}"
+        write_json(folder / "results" / f"{number}.json", {**record, "interval_over": over, "rows": rows})
+        np.savez(folder / "results" / f"{number}.npz", **inner_arrays(rng, layers, steps, tasks, generated))
+    return folder
+
+
+@pytest.fixture
+def gradient_folder() -> Maker:
+    """`gradient_folder(folder, class_names, ...)` writes the folder of a run of a gradient method."""
+    return make_gradient_run
