@@ -12,9 +12,9 @@ import numpy as np
 from modicum.errors import FileFormatError
 from modicum.files import read_json
 from modicum.reporting import regression_figures
+from modicum.reporting.arrays import read_arrays
 from modicum.reporting.figures import colour
 from modicum.reporting.records import Source
-from modicum.reporting.arrays import read_arrays
 from modicum.reporting.story import Sentences, counted, last_part
 from modicum.reporting.views import letter, settings
 from modicum.training.logs import read_log
