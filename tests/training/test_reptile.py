@@ -203,6 +203,22 @@ def test_shares_of_a_batch_add_up_and_gradients_are_added() -> None:
         assert torch.allclose(a, b, rtol=0, atol=1e-15)
 
 
+@pytest.mark.parametrize("strategy", ["loop", "grouped"])
+def test_nothing_but_gradients_is_left_and_batch_norm_is_found_at_the_first_step(strategy: Strategy) -> None:
+    """Statistics of what the first step read under theta, mean over tasks; buffers move in the outer loop only."""
+    model, episode = convolutional().double(), episode_of()
+    before = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    batches = InnerBatches(4, 1, (0, 1, 2))
+    found = reptile_gradients(learner_of(model, 3, strategy), episode, clustering=0.5, batches=batches).found[0]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    rows = [torch.from_numpy(inner_batches(batches, e, 6, 3)[0]) for e in range(3)]
+    with torch.no_grad():
+        read = [model.get_submodule("0")(episode.support.x[e][rows[e]]) for e in range(3)]
+    assert torch.allclose(found["1.running_mean"], torch.stack([z.mean((0, 2, 3)) for z in read]).mean(0), rtol=1e-12)
+    variances = [z.var((0, 2, 3), correction=0) for z in read]
+    assert torch.allclose(found["1.running_var"], torch.stack(variances).mean(0), rtol=1e-12)
+
+
 def test_inner_batches_go_through_all_items_in_a_new_order_each_time() -> None:
     batches = InnerBatches(4, seed=3, numbers=(5, 11))
     index = inner_batches(batches, 1, items=10, steps=10)
