@@ -49,6 +49,19 @@ def test_sentences_name_the_layer_that_moves_and_how_the_loss_falls() -> None:
     assert len(view.distances) == 1
 
 
+def test_numbers_that_are_the_same_for_every_task_were_learned_not_generated() -> None:
+    learned = np.tile([[0.1, 0.2], [0.1, 0.4]], (30, 1, 1))
+    view = inner_view([Inner("digits test", 5, (), ("conv", "linear"), alpha=learned)])
+    assert view is not None
+    (alpha,) = view.generated
+    assert not alpha.by_task
+    assert alpha.enlarged == []
+    assert alpha.told == [
+        "digits test: medians of α lie between 0.1 and 0.4; over the steps they move most in linear, by 0.2."
+    ]
+    assert inner_view([made()]).generated[0].by_task  # type: ignore[union-attr]
+
+
 def test_evaluations_on_one_data_set_are_told_apart_and_other_layers_are_not_drawn_beside() -> None:
     view = inner_view([made(), made(shots=1), made("omniglot test"), made("clothing test", layers=LAYERS[:5])])
     assert view is not None

@@ -21,7 +21,10 @@ SYMBOLS = {"alpha": ("α", "step size"), "beta": ("β", "share of the weights th
 
 @dataclass(frozen=True)
 class Generated:
-    """One generated quantity: figures of OPEN layers each, step `step` enlarged, and what they say."""
+    """One quantity of the rule: figures of OPEN layers each, step `step` enlarged, and what they say.
+
+    by_task: whether it is made anew for every task (ALFA), or was learned once for all (Meta-SGD, MAML++).
+    """
 
     symbol: str
     meaning: str
@@ -29,6 +32,7 @@ class Generated:
     enlarged: list[str]
     step: int
     told: list[str]
+    by_task: bool
 
 
 @dataclass(frozen=True)
@@ -100,17 +104,18 @@ def _generated(inner: Sequence[Inner], labels: Sequence[str], name: str) -> Gene
     if not series or not names:
         return None
     symbol, meaning = SYMBOLS[name]
+    by_task = any(np.ptp(values, axis=0).max() > 0 for _, _, values in series)
     last = min(values.shape[1] for _, _, values in series)
     figures, enlarged = [], []
     for first in range(0, len(names), OPEN):
         shown = names[first : first + OPEN]
         part = [(index, label, values[:, :, first : first + OPEN]) for index, label, values in series]
         figures.append(layer_boxes(symbol, shown, part) or "")
-        if last > 1:
+        if last > 1 and by_task:
             one = [(index, label, values[:, last - 1 : last]) for index, label, values in part]
             enlarged.append(layer_boxes(symbol, shown, one) or "")
     told = [_spread(label, symbol, names, values) for _, label, values in series]
-    return Generated(symbol, meaning, figures, enlarged, last, told)
+    return Generated(symbol, meaning, figures, enlarged, last, told, by_task)
 
 
 def _spread(label: str, symbol: str, names: Sequence[str], values: Array) -> str:
@@ -123,6 +128,8 @@ def _spread(label: str, symbol: str, names: Sequence[str], values: Array) -> str
     told = f"{label}: medians of {symbol} lie between {found[2].min():.3g} and {found[2].max():.3g}"
     if steps > 1:
         told += f"; over the steps they move most in {names[most]}, by {moved[most]:.2g}"
+    if not between:
+        return f"{told}."
     return f"{told}. At one and the same step of a layer, the middle half of the tasks lies {between:.2g} apart (median)."
 
 
