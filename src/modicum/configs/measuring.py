@@ -21,7 +21,7 @@ class Evaluate:
     ways: int = 5  # classes per task
     shots: list[int] = field(default_factory=list)  # one row per number of shots (default: 1 5; regression: as trained)
     queries: int = 15  # query pictures per class
-    points: int = 100  # regression on sinusoids: query points per task
+    points: int = 100  # regression: query points per task (a table: at most what its tasks have left)
     tasks: int = 1_000  # tasks per row
     head: str | None = None  # another head than the one trained with, or fine-tune (steps of the whole network)
     ensemble: Ensemble = "none"  # mean outputs of the checkpoints kept by train: best validated, or periodic

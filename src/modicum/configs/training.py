@@ -50,6 +50,7 @@ class Train:
     optimizer: Literal["sgd", "adam"] = "adam"  # sgd: Nesterov momentum 0.9; for reptile and reptile-wc plain
     learning_rate: float = 1e-3  # learning rate at the start
     weight_decay: float = 0.0  # L2 penalty
+    clip: float | None = None  # entries of a step's gradient are clamped to +- this (MAML++, released code: 10)
     schedule: Schedule = "halving"  # how the learning rate falls; lee and classical: as published
     halve_every: int = 2_000  # steps between two halvings of the learning rate under the schedule halving
     warmup: int = 0  # steps at the start that run at a tenth of the learning rate
@@ -117,6 +118,7 @@ class Train:
             require((getattr(self, name) or 0) >= 0, f"{name}: expected 0 or more, found {getattr(self, name)}")
         for name in ("learning_rate", "inner_rate", "penalty", "svm_c", "probe_c"):
             require(getattr(self, name) > 0, f"{name}: expected more than 0, found {getattr(self, name)}")
+        require(self.clip is None or self.clip > 0, f"clip: expected more than 0, found {self.clip}")
         for name in ("weight_decay", "coefficient", "clustering"):
             require(getattr(self, name) >= 0, f"{name}: expected 0 or more, found {getattr(self, name)}")
         require(self.ways >= 2, f"ways: expected at least 2 classes to tell apart, found {self.ways}")

@@ -142,6 +142,10 @@ class TableTasks(AbstractTaskDistribution):
         chosen = np.stack([self._draw(int(t), shots + queries) for t in numbers])
         return _episode(self.values.x[chosen], self.values.y[chosen], queries, self.dtype)
 
+    def fewest(self) -> int:
+        """Rows of the task that has the fewest."""
+        return min(len(rows) for rows in self.rows)
+
     def task_of(self, number: int) -> int:
         """The task that a draw is of, 0..T-1."""
         turn, place = divmod(number, len(self.rows))

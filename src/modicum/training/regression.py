@@ -36,7 +36,7 @@ from modicum.training.reptile import reptile_optimizer, reptile_step
 from modicum.training.subjects import AbstractSubject
 
 QUERIES = 100
-"""Query points of sinusoids at validation and test ("100 sampled points", table 8)."""
+"""Query points at validation and test where there are so many ("100 sampled points", table 8)."""
 TASKS_PER_CALL = 100
 
 
@@ -79,8 +79,9 @@ def open_tasks(config: Train, seed: int | None = None) -> RegressionTasks:
     parts = {split: TableTasks(Values(*table.part(split)), table.name, drawn, split) for split in splits}
     if "train" not in parts:
         raise ConfigError(f"data: {path.name} has no tasks to train on ({table.split_rule})")
+    parts["train"].require_rows(config.shots, config.queries)
     for part in parts.values():
-        part.require_rows(config.shots, config.queries)
+        part.require_rows(config.shots, 1)
     return RegressionTasks(
         table.name, parts["train"], parts.get("val"), parts.get("test"), table.splits, table.split_rule, table.digest()
     )
@@ -191,9 +192,9 @@ class RegressionSubject(AbstractSubject):
     def validate(self, here: Ranks) -> MeanInterval:
         """Mean squared error after the last inner step, over `validation_tasks` tasks."""
         config = self.config
-        count, queries = config.validation_tasks, query_points(config, self.tasks)
-        learner, tasks = self.objective.learner, self.tasks.part("val")
-        errors = score_regression(learner, tasks, count, config.shots, queries, self.device, here)
+        tasks, learner = self.tasks.part("val"), self.objective.learner
+        queries = query_points(tasks, config.shots)
+        errors = score_regression(learner, tasks, config.validation_tasks, config.shots, queries, self.device, here)
         return mean_interval(errors[:, -1], "draws of validation tasks")
 
     def keep(self, run: Path, steps: int, validation: float | None) -> None:
@@ -212,6 +213,9 @@ class RegressionSubject(AbstractSubject):
         return {"network": network, "data": data, "split_rule": tasks.split_rule, "note": self.note}
 
 
-def query_points(config: Train, tasks: RegressionTasks, asked: int = QUERIES) -> int:
-    """Query points of a task at validation and test: so many as asked for where tasks are drawn, else as in training."""
-    return asked if tasks.train.size is None else config.queries
+def query_points(tasks: AbstractTaskDistribution, shots: int, asked: int = QUERIES) -> int:
+    """Query points of a task at validation and test: as asked for, or all that every task of a table has left."""
+    if not isinstance(tasks, TableTasks):
+        return asked
+    tasks.require_rows(shots, 1)
+    return min(asked, tasks.fewest() - shots)

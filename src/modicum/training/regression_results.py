@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from modicum.adaptation.gradient.learner import GradientLearner
 from modicum.configs import Evaluate, Train, require
 from modicum.configs.regression import is_regression
-from modicum.episodes.regression import AbstractTaskDistribution, TableTasks
+from modicum.episodes.regression import AbstractTaskDistribution
 from modicum.errors import ConfigError, FileFormatError
 from modicum.evaluation.intervals import mean_interval
 from modicum.files import write_bytes, write_json
@@ -81,13 +81,15 @@ def evaluate_regression(config: Evaluate, tasks: RegressionTasks | None = None) 
     if own and found.digest != record["data"]["digest"]:
         raise ConfigError(f"data: {found.name} has changed since {run} was trained on it, so test tasks may have been seen; "
                           "restore it, or train anew")  # fmt: skip
-    part, queries = found.part(config.split), query_points(trained, found, config.points)
-    over, rows = f"draws of {config.tasks} tasks of {found.name} ({config.split})", []
+    part, rows = found.part(config.split), []
+    over = f"draws of {config.tasks} tasks of {found.name} ({config.split})"
+    if part.size is not None:
+        over += f", of which there are {part.size}: not over other ones"
     learner = learner.to(where)
+    learner.test_steps = config.inner_steps or learner.test_steps
     with processes(device(config.device)) as here:
         for shots in config.shots or [trained.shots]:
-            if isinstance(part, TableTasks):
-                part.require_rows(shots, queries)
+            queries = query_points(part, shots, config.points)
             errors = score_regression(learner, part, config.tasks, shots, queries, where, here)
             rows.append(row(shots, queries, errors, over))
         result = {
@@ -152,5 +154,6 @@ def write_curves(run: Path, parts: Mapping[str, NDArray[Any]]) -> None:
 
 def _file_name(config: Evaluate, result: dict[str, Any]) -> str:
     shown = "-".join(str(found["shots"]) for found in result["rows"])
-    name = f"{result['data']}-{config.split}-{shown}shot-mse" + (f"-seed{config.seed}" if config.seed else "")
+    steps = f"-{config.inner_steps}steps" if config.inner_steps else ""
+    name = f"{result['data']}-{config.split}-{shown}shot-mse{steps}" + (f"-seed{config.seed}" if config.seed else "")
     return re.sub(r"[^\w.-]+", "_", name) + ".json"

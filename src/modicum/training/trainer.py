@@ -101,7 +101,10 @@ class Trainer:
             raise TrainingError(self._diverged(value))
         if part.loss.requires_grad:
             part.loss.backward()  # type: ignore[no-untyped-call]
-        sum_gradients(parameter for parameter in self.module.parameters() if parameter.requires_grad)
+        trained = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+        sum_gradients(trained)
+        if config.clip is not None:
+            torch.nn.utils.clip_grad_value_(trained, config.clip)
         self.optimizer.step()
         buffers = sum_buffers(part.buffers, part.share)
         for name, buffer in self.objective.buffered.named_buffers():
