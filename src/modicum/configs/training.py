@@ -86,6 +86,7 @@ class Train:
     alfa_alpha: Adaptivity = "generated"  # learning rates are generated, learned or fixed
     alfa_decay: Adaptivity = "generated"  # weight decays are generated, learned or fixed
     alfa_per: Literal["step-layer", "step", "layer", "none"] = "step-layer"  # which multipliers differ
+    l2f_detach: bool = False  # l2f: its gate sees the gradients as constants (L2F's own code), which is cheaper
     # reptile
     clustering: float = 5e-5  # reptile-wc: weight of the clustering of weights, published: mu times the 2 of its gradient
     inner_batch: int | None = None  # reptile: support pictures per inner step (default: all)

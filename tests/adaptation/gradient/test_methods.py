@@ -85,6 +85,13 @@ def test_a_random_start_trains_the_rule_only() -> None:
     assert {name.partition(".")[0] for name, value in learner.named_parameters() if value.requires_grad} == {"rule"}
 
 
+@pytest.mark.parametrize("detach", [False, True])
+def test_l2f_may_take_its_gradients_for_constants(detach: bool) -> None:
+    start = gradient_learner(config("l2f", l2f_detach=detach), conv_network().float(), 2).start
+    assert isinstance(start, AttenuatedStart)
+    assert start.detach is detach
+
+
 @pytest.mark.parametrize(("init", "start"), [("l2f", AttenuatedStart), ("prototypes", PrototypeStart)])
 def test_alfa_on_other_starts(init: str, start: type) -> None:
     learner = gradient_learner(config("alfa", init=init), conv_network().float(), 2)

@@ -70,7 +70,7 @@ def start_of(config: Train, tensors: dict[str, Tensor]) -> AbstractStart:
     if init == "l2f":
         from modicum.adaptation.gradient.l2f import AttenuatedStart
 
-        return AttenuatedStart(tensors)
+        return AttenuatedStart(tensors, detach=config.l2f_detach)
     return PrototypeStart() if init == "prototypes" else SharedStart()
 
 
