@@ -22,6 +22,7 @@ from modicum.classifiers.fitting import extend_classifier
 from modicum.classifiers.results import held_out as measured_by
 from modicum.classifiers.results import result_row
 from modicum.classifiers.storage import _packed, load_classifier, load_encoder_of, save_classifier
+from modicum.commands.fitted import show
 from modicum.configs import BatchNorm, Train
 from modicum.data.picture_set import PictureSet
 from modicum.episodes.cutting import gather
@@ -143,6 +144,16 @@ def test_the_estimate_of_labels_drawn_by_lot_is_chance_though_the_network_knows_
     assert len(true) == 16
     assert (true == predicted).mean() < 0.7
     assert classifier.known.max() < 1 - 1e-6  # no picture is its own neighbour
+
+
+def test_one_picture_of_each_class_makes_a_classifier_that_claims_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    classifier, encoder = adapt_classifier(handwriting({0: 1, 1: 1, 2: 1}), learner(), method="maml")
+    assert len(classifier.predict(embed(encoder, NEW.pixels))) == 12
+    assert (classifier.temperature, classifier.calibrated, len(classifier.known)) == (None, False, 0)
+    show(result_row(classifier))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "unknown: no class has two pictures (or groups) of which one could be held out probabilities" in shown
+    assert "not measurable (one picture or group only; the classifier" in shown
 
 
 def test_extend_keeps_the_encoder_and_measures_on_what_it_has_not_seen(made: tuple[Classifier, object]) -> None:

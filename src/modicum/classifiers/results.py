@@ -74,12 +74,12 @@ def bins(classifier: Classifier) -> list[dict[str, float]]:
 
 
 def how_measured(classifier: Classifier) -> str:
-    """What has to be known about the estimate where the encoder was adapted to pictures; "" where it was not."""
+    """What has to be known about an estimate where the encoder was adapted to pictures; else, and without estimate, ""."""
     seen = len(set(classifier.encoder.seen))
     if not seen:
         return ""
     if classifier.settings.head in GRADIENT_METHODS:
-        return "adapted anew for each fold, without the pictures held out"
+        return "adapted anew for each fold, without the pictures held out" if classifier.estimate.n_folds else ""
     others = len(classifier.support) - len(set(classifier.encoder.seen) & set(classifier.support.ids))
     return f"on the {others} pictures that the encoder was not adapted to; it has seen the other {seen}"
 
@@ -101,6 +101,7 @@ def result_row(classifier: Classifier) -> dict[str, Any]:
         "encoder": classifier.encoder.name,
         "encoder_saw": len(classifier.encoder.seen),
         "measured": how_measured(classifier),
+        "only_new_measured": bool(classifier.encoder.seen) and classifier.settings.head not in GRADIENT_METHODS,
         "per_class": per_class(classifier),
         "ece": calibration_error(honest.probabilities, true) if classifier.calibrated else None,
         "reliability": bins(classifier) if classifier.calibrated else [],

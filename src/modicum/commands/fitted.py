@@ -39,7 +39,7 @@ def check_out(folder: str) -> None:
 def _accuracy(row: Mapping[str, Any]) -> str:
     if row["balanced_accuracy"] is None:
         return "unknown: no class has two pictures (or groups) of which one could be held out" + (
-            " and was not seen by the encoder" if row["encoder_saw"] else ""
+            " and was not seen by the encoder" if row["only_new_measured"] else ""
         )
     lower, upper = row["interval"]
     return f"{percent(row['balanced_accuracy'], 1)} (95 % interval {percent(lower, 1)} to {percent(upper, 1)})"
@@ -77,7 +77,7 @@ def show(row: Mapping[str, Any]) -> None:
         if len(classes) > _MOST:
             print(f"... and {len(classes) - _MOST} more classes with higher recall, on the page")
     if row["not_measurable"]:
-        seen = ", or none that the encoder has not seen" if row["encoder_saw"] else ""
+        seen = ", or none that the encoder has not seen" if row["only_new_measured"] else ""
         print(f"not measurable (one picture or group only{seen}; the classifier knows them all the same):")
         print("  " + ", ".join(row["not_measurable"]))
 

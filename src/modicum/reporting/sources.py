@@ -57,7 +57,9 @@ def _run(path: Path) -> Source:
     )
 
 
-_FITTED = ("head", "encoder", "encoder_saw", "measured", "pictures", "tried", "search", "chosen", "folds")
+_FITTED = (
+    "head", "encoder", "encoder_saw", "measured", "only_new_measured", "pictures", "tried", "search", "chosen", "folds",
+)  # fmt: skip
 
 
 def _classifier(path: Path) -> Source:

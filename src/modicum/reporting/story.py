@@ -176,7 +176,7 @@ def _where_wrong(source: Source) -> str:
         )
     if source.not_measurable:
         classes = counted(len(source.not_measurable), "class has", "classes have")
-        seen = ", or none that the encoder has not seen" if source.details.get("encoder_saw") else ""
+        seen = ", or none that the encoder has not seen" if source.details.get("only_new_measured") else ""
         told.append(f"{classes} one picture (or one group) only{seen}: usable, but nobody can say how well.")
     return " ".join(told) or "Unknown: no confusion counts were recorded."
 
