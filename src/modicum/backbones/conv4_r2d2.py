@@ -32,6 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modicum.backbones.backbone import Backbone
+from modicum.backbones.norm_pool import norm_pool_activate
 from modicum.errors import ConfigError
 
 WIDTHS = (96, 192, 384, 512)
@@ -52,6 +53,9 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, filters, H', W')."""
+        if self.stride == 2 and self.active:
+            fused: Tensor = self.dropout(norm_pool_activate(self.conv(x), self.norm, SLOPE))
+            return fused
         x = F.max_pool2d(self.norm(self.conv(x)), 2, self.stride)
         dropped: Tensor = self.dropout(F.leaky_relu(x, SLOPE) if self.active else x)
         return dropped
