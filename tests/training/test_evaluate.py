@@ -22,6 +22,7 @@ from modicum.evaluation.intervals import paired_interval
 from modicum.training.comparison import compare
 from modicum.training.evaluate import evaluate
 from modicum.training.kept import kept_files
+from modicum.training.regression_results import evaluate_regression
 from modicum.training.runs import load_gradient_learner
 from modicum.training.trainer import train
 
@@ -89,6 +90,16 @@ def test_the_number_of_test_steps_can_be_another(runs: Path, steps: int) -> None
     with np.load(runs / "maml" / "artifacts.npz") as arrays:
         assert arrays["inner_losses"].shape == (8, steps)
         assert arrays["inner_distance"].shape == (8,)
+
+
+def test_the_number_of_steps_counts_for_regression_too(tmp_path: Path) -> None:
+    """The errors after the first steps are those of fewer steps: a longer path begins like a shorter one."""
+    train(Train(data="sinusoids", out=str(tmp_path), method="maml", backbone="mlp-20", steps=2, shots=5, tensorboard=False))
+    asked = Evaluate(run=str(tmp_path), tasks=4, points=10)
+    short, long = (evaluate_regression(replace(asked, inner_steps=steps))["rows"][0] for steps in (2, 4))
+    assert (len(short["per_step"]), len(long["per_step"])) == (3, 5)
+    assert [step["mse"] for step in short["per_step"]] == pytest.approx([step["mse"] for step in long["per_step"]][:3])
+    assert len(list((tmp_path / "results").glob("*-2steps.json"))) == 1
 
 
 def test_an_ensemble_takes_the_mean_of_its_checkpoints_outputs(runs: Path) -> None:
