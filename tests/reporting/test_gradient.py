@@ -42,7 +42,9 @@ def test_sentences_name_the_layer_that_moves_and_how_the_loss_falls() -> None:
         3,
         2,
         2,
-    )  # OPEN layers, then the rest
+    )  # the last OPEN layers, then the rest
+    assert "by layer (2.conv.weight, 3.conv.weight," in alpha.figures[0]
+    assert "by layer (0.conv.weight, 1.conv.weight)" in alpha.figures[1]
     assert "over the steps they move most in 4.conv.weight, by 0.25" in alpha.told[0]
     assert view.fell == ["digits test: 1.6 before the first step, 0.7 before step 3"]
     assert view.gamma is None

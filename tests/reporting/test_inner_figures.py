@@ -27,6 +27,12 @@ def test_every_layer_has_a_panel_and_every_step_a_box_of_each_data_set() -> None
     assert text == layer_boxes("α", ["conv", "linear"], [(0, "digits", VALUES), (1, "omniglot", VALUES[:, :2])])
 
 
+def test_steps_are_numbered_from_the_first_shown_and_columns_of_nothing_finite_are_empty() -> None:
+    text = layer_boxes("α", ["conv"], [(0, "digits", VALUES[:, :, :1])], first=7) or ""
+    assert [label in text for label in (">6<", ">7<", ">9<", ">10<")] == [False, True, True, False]
+    assert layer_boxes("α", ["conv"], [(0, "digits", np.full((4, 3, 1), np.nan))]) is not None
+
+
 def test_layer_names_are_text() -> None:
     text = layer_boxes("α", ["<i>$x_1$", "b"], [(0, "<b>digits", VALUES)])
     assert text is not None

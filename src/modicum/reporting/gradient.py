@@ -14,7 +14,7 @@ from modicum.reporting.inner_figures import Series, kept_shares, layer_boxes, qu
 from modicum.reporting.modes import differing
 from modicum.reporting.records import Array, Inner
 
-OPEN = 12  # layers whose panels are open at once
+OPEN = 12  # layers whose panels are open at once: the last ones, nearest to the output, where most happens
 PANELS = 3  # histograms side by side
 SYMBOLS = {"alpha": ("α", "step size"), "beta": ("β", "share of the weights that is kept")}
 
@@ -107,13 +107,13 @@ def _generated(inner: Sequence[Inner], labels: Sequence[str], name: str) -> Gene
     by_task = any(np.ptp(values, axis=0).max() > 0 for _, _, values in series)
     last = min(values.shape[1] for _, _, values in series)
     figures, enlarged = [], []
-    for first in range(0, len(names), OPEN):
-        shown = names[first : first + OPEN]
-        part = [(index, label, values[:, :, first : first + OPEN]) for index, label, values in series]
+    for end in range(len(names), 0, -OPEN):
+        chosen = slice(max(0, end - OPEN), end)
+        shown, part = names[chosen], [(index, label, values[:, :, chosen]) for index, label, values in series]
         figures.append(layer_boxes(symbol, shown, part) or "")
         if last > 1 and by_task:
             one = [(index, label, values[:, last - 1 : last]) for index, label, values in part]
-            enlarged.append(layer_boxes(symbol, shown, one) or "")
+            enlarged.append(layer_boxes(symbol, shown, one, first=last) or "")
     told = [_spread(label, symbol, names, values) for _, label, values in series]
     return Generated(symbol, meaning, figures, enlarged, last, told, by_task)
 
@@ -125,7 +125,7 @@ def _spread(label: str, symbol: str, names: Sequence[str], values: Array) -> str
     moved = found[2].max(0) - found[2].min(0)
     most = int(np.nanargmax(moved)) if np.isfinite(moved).any() else 0
     between = float(np.nanmedian(found[3] - found[1]))
-    told = f"{label}: medians of {symbol} lie between {found[2].min():.3g} and {found[2].max():.3g}"
+    told = f"{label}: medians of {symbol} lie between {found[2].min():.4g} and {found[2].max():.4g}"
     if steps > 1:
         told += f"; over the steps they move most in {names[most]}, by {moved[most]:.2g}"
     if not between:

@@ -26,11 +26,11 @@ def quantiles(values: Array) -> Array:
     return np.stack([np.quantile(column, QUANTILES) if len(column) else np.full(5, np.nan) for column in columns], axis=1)
 
 
-def layer_boxes(symbol: str, layers: Sequence[str], domains: Series, *, line: bool = True) -> str | None:
+def layer_boxes(symbol: str, layers: Sequence[str], domains: Series, *, first: int = 1) -> str | None:
     """One panel for each layer: box plots over tasks at each inner step, data sets side by side.
 
     domains: (colour index, label, values (T, S, N)) with the N layers. Box: middle half of the tasks; stroke: median;
-    whiskers: 9 of 10. line: join the medians of a data set over the steps. None without layers or data sets.
+    whiskers: 9 of 10. first: number of the first step. None without layers or data sets.
     """
     if not layers or not domains:
         return None
@@ -40,11 +40,12 @@ def layer_boxes(symbol: str, layers: Sequence[str], domains: Series, *, line: bo
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for place, axes in enumerate(grid[: len(layers)]):
         for order, (index, _, values) in enumerate(domains):
-            _boxes(axes, index, values[:, :, place], (order + 0.5) / len(domains) - 0.5, WIDTH / len(domains), line)
+            _boxes(axes, index, values[:, :, place], (order + 0.5) / len(domains) - 0.5, WIDTH / len(domains))
         axes.set_title(layers[place], fontsize=SMALL, pad=12)  # room for the axis' offset
         most = max(values.shape[1] for _, _, values in domains)
         axes.set_xlim(0.4, most + 0.6)
-        axes.set_xticks(range(1, most + 1, -(-most // 10)))
+        places = range(1, most + 1, -(-most // 10))
+        axes.set_xticks(places, [str(place + first - 1) for place in places])
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.tick_params(labelsize=SMALL)
         axes.yaxis.get_offset_text().set(fontsize=SMALL - 1, color=INK, parse_math=False)
