@@ -65,7 +65,7 @@ def test_numbers_that_are_the_same_for_every_task_were_learned_not_generated() -
 
 
 def test_evaluations_on_one_data_set_are_told_apart_and_other_layers_are_not_drawn_beside() -> None:
-    view = inner_view([made(), made(shots=1), made("omniglot test"), made("clothing test", layers=LAYERS[:5])])
+    view = inner_view([made(), made(), made(shots=1), made("omniglot test"), made("clothing test", layers=LAYERS[:5])])
     assert view is not None
     assert [label for _, label, _ in view.legend] == [
         "digits test (5-shot)", "digits test (1-shot)", "omniglot test", "clothing test",

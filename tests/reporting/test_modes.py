@@ -50,6 +50,11 @@ def test_rows_of_one_setting_say_what_differs_and_usual_ones_come_first() -> Non
     assert alone.label == alone.setting
 
 
+def test_what_two_files_say_alike_counts_once() -> None:
+    rows = told_apart([row("support"), row("batch", BATCH), row("support"), row("support", SUPPORT + 0.1)], "alfa")
+    assert [found.value for found in rows] == pytest.approx([0.6, 0.7, 0.7025])
+
+
 def test_what_tells_pairs_apart_stays_in_their_labels() -> None:
     rows = told_apart([row(mode, inner_steps=steps) for mode in ("support", "batch") for steps in (3, 5)], "alfa")
     assert [pair.label for pair in pairs(rows)] == [

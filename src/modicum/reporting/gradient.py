@@ -49,7 +49,11 @@ class InnerView:
 
 
 def inner_view(inner: Sequence[Inner]) -> InnerView | None:
-    """Figures and sentences of a run's evaluations, one colour for each; None where nothing was recorded."""
+    """Figures and sentences of a run's evaluations, one colour for each; None where nothing was recorded.
+
+    What two files say alike (support, and both modes of batch norm) is drawn once.
+    """
+    inner = [one for place, one in enumerate(inner) if not any(_alike(one, other) for other in inner[:place])]
     labels = evaluation_labels(inner)
     losses = _series(inner, labels, "losses")
     far = _first_of_each([(i, found.place, found.distances) for i, found in enumerate(inner)])
@@ -63,6 +67,12 @@ def inner_view(inner: Sequence[Inner]) -> InnerView | None:
         medians=_medians(far),
     )
     return view if any((view.generated, view.gamma, view.losses, view.distances)) else None
+
+
+def _alike(one: Inner, other: Inner) -> bool:
+    if (one.place, one.setup, one.layers) != (other.place, other.setup, other.layers):
+        return False
+    return one.losses is not None and other.losses is not None and np.array_equal(one.losses, other.losses)
 
 
 def evaluation_labels(inner: Sequence[Inner]) -> list[str]:

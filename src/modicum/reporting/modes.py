@@ -40,8 +40,11 @@ def setup(record: Mapping[str, Any], row: Mapping[str, Any]) -> Setup:
 def told_apart(rows: Sequence[Accuracy], method: str) -> tuple[Accuracy, ...]:
     """Rows in order of ways and shots, with words for what tells those of one setting apart.
 
-    Of one setting the run's own method comes first, and statistics of the whole batch come last.
+    Of one setting the run's own method comes first, and statistics of the whole batch come last. What two files say alike
+    (support, and both modes) counts once.
     """
+    once = {(row.setting, row.setup, row.tasks_key, row.value): row for row in reversed(rows)}
+    rows = list(reversed(once.values()))
     ordered = sorted(rows, key=lambda row: (row.ways or 0, row.shots or 0, row.setting, *_unusual(row, method)))
     return tuple(
         replace(row, apart=", ".join(differing(row.setup, [o.setup for o in ordered if o.setting == row.setting])))
