@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from modicum.configs import Reproduce, Scale
-from modicum.errors import ConfigError, DataError
+from modicum.errors import ConfigError, DataError, TrainingError
 from modicum.files import read_json, write_bytes, write_json
 from modicum.recipes.measuring import Site, measure, portable, training_seconds
 from modicum.recipes.orders import find_claim, find_order
@@ -59,8 +59,8 @@ def listing() -> list[tuple[str, str, str, str]]:
 def reproduce(config: Reproduce, progress: Progress | None = None, say: Say | None = None) -> Table:
     """Run what is not yet finished of a recipe and return its table; `say` is told what is being done.
 
-    Rows whose data set is not there come back as `not run` with the reason. Raises `ConfigError` for an unknown recipe or
-    a run folder made with other options, `WriteError`, `TrainingError`.
+    Rows whose data set is not there, or whose training diverged, come back as `not run` with the reason. Raises
+    `ConfigError` for an unknown recipe or a run folder made with other options, `WriteError`.
     """
     name, recipe = recipe_named(config.name)
     if not config.seeds:
@@ -71,7 +71,7 @@ def reproduce(config: Reproduce, progress: Progress | None = None, say: Say | No
             if row.model_at(config.scale) is not None and not bench.file(row, seed).is_file():
                 try:
                     bench.run(row, seed)
-                except DataError as error:
+                except (DataError, TrainingError) as error:
                     bench.reasons[row.name] = str(error)
     return collect(name, recipe, config, bench.reasons)
 
@@ -128,7 +128,7 @@ class _Bench:
     progress: Progress | None
     say: Say
     reasons: dict[str, str] = field(default_factory=dict)
-    trained: dict[Path, float | DataError] = field(default_factory=dict)
+    trained: dict[Path, float | DataError | TrainingError] = field(default_factory=dict)
 
     def file(self, row: Row, seed: int) -> Path:
         return result_file(Path(self.config.results) / self.name, row, self.config.scale, seed)
@@ -156,7 +156,7 @@ class _Bench:
         return self._write(row, seed, run, {"wall": wall, **measured}, artifacts)
 
     def _train(self, model: str | None, seed: int) -> Path:
-        """The run folder of a model, trained to the end; a `DataError` of before is raised again."""
+        """The run folder of a model, trained to the end; a `DataError` or `TrainingError` of before is raised again."""
         assert model is not None
         scale = self.config.scale
         run = Path(self.config.results) / "runs" / f"{model}-{scale}-seed{seed}"
@@ -170,10 +170,10 @@ class _Bench:
             try:
                 train(options, self.progress)
                 self.trained[run] = _trained_seconds(run, time.monotonic() - start)
-            except DataError as error:
+            except (DataError, TrainingError) as error:
                 self.trained[run] = error
         found = self.trained[run]
-        if isinstance(found, DataError):
+        if isinstance(found, DataError | TrainingError):
             raise found
         return run
 
