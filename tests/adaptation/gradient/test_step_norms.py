@@ -86,6 +86,20 @@ def test_running_statistics_move_towards_those_of_their_step() -> None:
     assert not mine.norms.get_buffer(place.removeprefix("norms.")).any()
 
 
+@pytest.mark.parametrize("weights", [None, [0.2, 0.3, 0.5]])
+@pytest.mark.parametrize("strategy", ["loop", "grouped", "vmap"])
+def test_last_row_moves_by_what_normalises_queries(strategy: str, weights: list[float] | None) -> None:
+    """In the mode support these are the support set's after the last step, also where queries of every step count."""
+    mine, episode = learner(strategy), pictures()
+    assert mine.norms is not None
+    new = moved_buffers(mine, meta_gradients(mine, episode, weights).found)
+    networks = mine.adapt(episode.support, N).networks
+    for place, name in enumerate(mine.norms.statistics):
+        expected = torch.stack([network.statistics[name] for network in networks]).mean(0)
+        before = mine.norms.get_buffer(f"running{place}")[-1]
+        torch.testing.assert_close(new[f"norms.running{place}"][-1], torch.lerp(before, expected, 0.1))
+
+
 @pytest.mark.parametrize("mode", ["running", "support", "batch"])
 def test_adapted_queries_use_the_last_row(mode: str) -> None:
     """A last row that is larger by 1 changes what queries meet, and no step before them."""

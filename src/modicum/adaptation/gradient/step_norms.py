@@ -5,8 +5,8 @@ weights and biases", "per-step batch normalization running statistics").
 
 Before step j = 0..S-1, and after the last one (j = S), a layer's weight and bias are its own of that j. They are learned by
 the outer loop and do not move in the inner one. The outer loop moves the running statistics of j by those of the support set
-at step j (of S: by the queries'), with the layer's momentum. Those of j = 0 are the model's own, so that its encoder stands
-for itself; rows 1..S lie here.
+at step j, and of S by what normalises the queries: their own, in the mode `support` the support set's; momentum 0.1. Those
+of j = 0 are the model's own, so that its encoder stands for itself; rows 1..S lie here.
 
 Deviations: the released code gathers running statistics and never normalises by them, in training or test; ours does so in
 the mode `running` at test, as the paper says, and not in the modes `support` and `batch`.

@@ -90,7 +90,10 @@ class TaskSupport(Support):
         if self.mode != "support":
             return self.outputs(parameters, step, x, record=self.training and self.norms is not None)
         given = self.at_step(parameters, step)
-        return hide_absent(self.passes.given(given, x, self.passes.statistics(given, self.data.x)), self.out_mask)
+        used = self.passes.statistics(given, self.data.x)
+        if self.training and self.norms is not None and len(self.found) == step:
+            self.found.append({name: value.detach() for name, value in used.items()})
+        return hide_absent(self.passes.given(given, x, used), self.out_mask)
 
     def statistics(self, parameters: Tensors, step: int) -> Tensors:
         """What batch norm uses for queries after `step` steps in the modes `support` and `running`."""
