@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from modicum.configs import Reproduce, Train
 from modicum.episodes.regression import Sinusoids
+from modicum.errors import TrainingError
+from modicum.recipes import reproduce
 from modicum.recipes.alfa_table_8 import RECIPE, TRIED, model_name
 from modicum.recipes.measuring import Site, measure
 from modicum.recipes.table import table_row
@@ -49,3 +52,18 @@ def test_a_row_is_the_squared_error_of_its_run_on_test_tasks_of_its_seed(tmp_pat
     shown = table_row("alfa_table_8", row, "smoke", {3: record}).cells()
     assert shown[1] == "1.240 ± 0.210"
     assert shown[2] == f"{record['mse']:.3f} ± {record['ci95']:.3f}"
+
+
+def test_a_training_that_diverges_is_a_row_that_was_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trained once for all rows of its model; the table gives the reason, and other rows are none the worse."""
+    asked = []
+
+    def diverges(config: Train, progress: object = None) -> None:
+        asked.append(config.out)
+        raise TrainingError("the inner loop diverged: lower --inner_rate")
+
+    monkeypatch.setattr("modicum.training.trainer.train", diverges)
+    table = reproduce(Reproduce("alfa_table_8", results=str(tmp_path)))
+    assert {row.status for row in table.rows} == {"not run"}
+    assert {row.reason for row in table.rows} == {"the inner loop diverged: lower --inner_rate"}
+    assert len(asked) == len(set(asked)) == 12

@@ -235,3 +235,16 @@ def test_too_few_rows_are_found_before_training(tmp_path: Path) -> None:
     path = table(tmp_path / "tasks.csv", rows=5)
     with pytest.raises(DataError, match=r"4 \+ 6 rows of each task are needed, but task 't\d+' of tasks has 5"):
         open_tasks(config(tmp_path / "run", data=str(path), target="y"))
+
+
+def test_clamped_gradients_stay_within_the_clamp(tmp_path: Path) -> None:
+    """Plain SGD would move a parameter by rate x gradient; clamped to 0.01 none moves by more than rate x 0.01 x 1.9
+    (Nesterov momentum 0.9 in its first step), and the largest by exactly that."""
+    own = config(tmp_path, optimizer="sgd", learning_rate=0.5, schedule="constant", clip=0.01)
+    trainer = doubled(own)
+    before = [parameter.detach().clone() for parameter in trainer.module.parameters()]
+    trainer.advance()
+    moved = max(float((a.detach() - b).abs().max()) for a, b in zip(trainer.module.parameters(), before, strict=True))
+    assert moved == pytest.approx(0.5 * 0.01 * 1.9, rel=1e-9)
+    with pytest.raises(ConfigError, match="clip: expected more than 0"):
+        config(tmp_path, clip=0.0)

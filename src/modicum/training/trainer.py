@@ -96,6 +96,9 @@ class Trainer:
         except DataError as error:  # features that are not finite: pictures are uint8, so only parameters can be the cause
             summed(torch.full((2,), float("nan"), device=self.device))
             raise TrainingError(self._diverged(float("nan"))) from error
+        except TrainingError:  # an inner loop that diverged here: the other processes, which wait for a sum, learn of it
+            summed(torch.full((2,), float("nan"), device=self.device))
+            raise
         value, accuracy = summed(torch.stack([part.loss.detach(), part.accuracy]).float()).tolist()
         if not np.isfinite(value):
             raise TrainingError(self._diverged(value))
