@@ -150,7 +150,7 @@ def test_bad_requests_are_refused(tmp_path: Path) -> None:
         ({"method": "protonet", "regularizer": "feature-clustering"}, "belongs to --method classical"),
         ({"coefficient": -1.0}, "coefficient: expected 0 or more"),
         ({"coefficient": 0.1}, "coefficient: 0.1 weighs a regularizer, but none"),
-        ({"method": "fine-tune"}, "is MAML, which this version does not have"),
+        ({"method": "fine-tune"}, "steps of the whole network is maml"),
         ({"svm_c": 0.0}, "svm_c: expected more than 0"),
         ({"support_noise": True}, "give --support_pool too"),
         ({"support_pool": 5}, "support_pool: restricts few-shot tasks"),
