@@ -63,6 +63,8 @@ def test_both_modes_stand_side_by_side_with_their_paired_difference(runs: Path, 
         assert (gap["first"], gap["later"], gap["shots"]) == ("support", "batch", first["shots"])
         assert (gap["difference"], gap["ci95"]) == pytest.approx((expected.mean, expected.ci95))
     assert (runs / "maml" / "results" / "digits-test-3way-1-2shot-maml-both.json").is_file()
+    with np.load(runs / "maml" / "results" / "digits-test-3way-1-2shot-maml-both.npz") as beside:
+        assert {"inner_losses", "distance_1shot", "distance_2shot"} <= set(beside.files)
     show(found)
     shown = capsys.readouterr().out
     assert "batch (transductive)" in shown
