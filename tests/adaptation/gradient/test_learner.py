@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from modicum.adaptation.gradient.inner_loop import inner_loop
 from modicum.adaptation.gradient.learner import GradientLearner, first_order
+from modicum.adaptation.gradient.meta import meta_gradients
 from modicum.adaptation.gradient.methods import moving
 from modicum.adaptation.gradient.networks import LinearNetwork
 from modicum.adaptation.gradient.rules import PlainRule
@@ -227,6 +228,39 @@ def test_diverging_inner_rate_names_step_and_tensor() -> None:
     wild = GradientLearner(learner.model, SharedStart(), PlainRule(1e80), learner.moves, 1, function=learner.function)
     with pytest.raises(TrainingError, match=r"inner step \d.*'layers\.\d\.(weight|bias)'.*inner_rate"):
         wild.adapt(curves().support, 1)
+
+
+def test_divergence_in_the_last_step_is_told_too() -> None:
+    """No loss comes after it that could show it."""
+    learner, _, _ = make("mlp")
+    wild = GradientLearner(
+        learner.model, SharedStart(), PlainRule(1e308), learner.moves, 1, steps=1, function=learner.function
+    )
+    support = curves().support
+    with pytest.raises(TrainingError, match=r"'layers\.\d\.(weight|bias)' is not finite after inner step 0.*inner_rate"):
+        wild.adapt(support._replace(y=1e3 * support.y), 1)
+
+
+def test_parameters_broken_before_are_not_the_inner_loops_fault() -> None:
+    learner, _, _ = make("mlp")
+    with torch.no_grad():
+        learner.model.layers[1].bias[0] = float("nan")
+    with pytest.raises(TrainingError, match=r"'layers.1.bias' is not finite before the first inner step.*learning_rate"):
+        learner.adapt(curves().support, 1)
+
+
+@pytest.mark.parametrize("strategy", ["loop", "grouped", "vmap"])
+def test_dropout_is_off_without_batch_norm_too(strategy: str) -> None:
+    like = make("mlp")[0]
+    model = nn.Sequential(nn.Linear(1, 8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 1)).double().train()
+    learner = GradientLearner(
+        model, SharedStart(), PlainRule(), moving(model, "all"), 1, function=like.function, strategy=strategy
+    )
+    episode, losses = curves(), []
+    for _ in range(2):
+        losses.append(meta_gradients(learner, episode).losses)
+    assert torch.equal(*losses)
+    assert all(part.training for part in model.modules())
 
 
 def test_a_network_that_ignores_a_parameter_is_refused_by_name() -> None:

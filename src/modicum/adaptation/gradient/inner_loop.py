@@ -99,7 +99,7 @@ def inner_loop(
     that gradients should reach with `checkpoint`.
 
     Raises `ConfigError` for a loop that makes no sense and for a moving parameter that the loss ignores; `TrainingError`
-    that names step and tensor where the loss or a gradient stops being finite (only by autograd, where it can be looked at).
+    that names step and tensor where a loss or the last parameters are not finite (only by autograd, where it can be seen).
     """
     check_loop(steps, init, moves, rule, second_order)
     still = {name: value for name, value in init.items() if name not in moves}
@@ -117,11 +117,13 @@ def inner_loop(
         else:
             moved, gradients, update, value = one.by_autograd(moved)
         if transform == "autograd":
-            require_finite(step, value, gradients, before)
+            require_finite(step, value, before)
         held.losses.append(value.detach())
         if keep:
             held.gradients.append(gradients)
             held.outputs.append(update)
+    if transform == "autograd":
+        require_finite_end(first + steps - 1, moved)
     last = {**still, **moved}
     return held._replace(parameters=[*held.parameters, last] if keep else [last])
 
@@ -193,18 +195,35 @@ def _used(inputs: Mapping[str, Tensor], gradients: tuple[Tensor | None, ...]) ->
     return {name: gradient for name, gradient in found.items() if gradient is not None}
 
 
-def require_finite(step: int, loss: Tensor, gradients: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> None:
-    """Raise `TrainingError` that names step and tensor where an inner loop diverged; one look where all is well."""
+def require_finite(step: int, loss: Tensor, parameters: Mapping[str, Tensor]) -> None:
+    """Raise `TrainingError` that names step and tensor where a loss is not finite; one look where all is well."""
     if bool(torch.isfinite(loss.detach()).all()):
         return
-    bad = next((name for name, value in parameters.items() if not bool(torch.isfinite(value).all())), None)
-    cause = f"parameter {bad!r} is not finite before it" if bad else "its logits overflowed"
-    if bad is None:
-        grown = max(parameters, key=lambda name: float(parameters[name].detach().abs().max()))
-        cause += (
-            f", and of the parameters {grown!r} has grown the most ({float(parameters[grown].detach().abs().max()):.3g})"
+    bad = _not_finite(parameters)
+    if bad is not None and step == 0:
+        raise TrainingError(
+            f"parameter {bad!r} is not finite before the first inner step: what came before diverged; lower --learning_rate"
         )
+    cause = f"parameter {bad!r} is not finite before it"
+    if bad is None:
+        sizes = {name: float(value.detach().abs().max()) for name, value in parameters.items()}
+        largest = max(sizes, key=sizes.__getitem__)
+        cause = f"its logits overflowed, and of the parameters {largest!r} is the largest ({sizes[largest]:.3g})"
     raise TrainingError(
         f"the inner loop diverged: the support loss is {float(loss.detach().sum())} at inner step {step}: {cause}; lower "
         "--inner_rate"
     )
+
+
+def require_finite_end(step: int, parameters: Mapping[str, Tensor]) -> None:
+    """Raise `TrainingError` that names step and tensor where the last step left what no later loss will show."""
+    largest = torch.stack([value.detach().abs().amax() for value in parameters.values()])
+    if not bool(torch.isfinite(largest).all()):
+        raise TrainingError(
+            f"the inner loop diverged: parameter {_not_finite(parameters)!r} is not finite after inner step {step}; lower "
+            "--inner_rate"
+        )
+
+
+def _not_finite(parameters: Mapping[str, Tensor]) -> str | None:
+    return next((name for name, value in parameters.items() if not bool(torch.isfinite(value).all())), None)

@@ -17,7 +17,6 @@ from typing import NamedTuple, final
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from modicum.adaptation.gradient.tensors import Tensors
 from modicum.backbones.batch_norm import forward_frozen, forward_own, has_batch_norm
@@ -93,7 +92,6 @@ class Passes:
 
     def _plain(self, parameters: Tensors, x: Tensor) -> Tensor:
         if not self.lead or self.itself:
-            outputs: Tensor = functional_call(self.module, parameters, (x,))
-            return outputs
-        found: Tensor = torch.func.vmap(lambda p, one: functional_call(self.module, p, (one,)))(parameters, x)
+            return forward_frozen(self.module, x, parameters, traced=False)
+        found: Tensor = torch.func.vmap(lambda p, one: forward_frozen(self.module, one, p, traced=False))(parameters, x)
         return found
