@@ -24,7 +24,7 @@ from modicum.files import read_tensors
 from modicum.training import checkpoints, trainer
 from modicum.training.evaluate import evaluate
 from modicum.training.logs import read_log
-from modicum.training.runs import load_learner
+from modicum.training.runs import load_learner, require_same
 from modicum.training.schedules import learning_rate_factor
 from modicum.training.steps import augmented
 
@@ -126,6 +126,10 @@ def test_resume_refuses_other_data_and_another_number_of_steps_of_a_schedule(tmp
     trainer.train(own)
     with pytest.raises(ConfigError, match="would change the cosine schedule"):
         trainer.train(replace(own, steps=2, resume=True))
+    plus = replace(own, schedule="constant", method="maml++")
+    with pytest.raises(ConfigError, match="would change the annealing schedule"):
+        require_same(plus, replace(plus, steps=2))
+    require_same(replace(plus, multi_step=1, first_order_until=0), replace(plus, multi_step=1, first_order_until=0, steps=2))
     shutil.copy(tmp_path / "p/0/0.png", tmp_path / "p/1/new.png")
     with pytest.raises(ConfigError, match="other pictures, labels or splits"):
         trainer.train(replace(own, resume=True))

@@ -39,13 +39,13 @@ def check_gradient(config: Train) -> None:
     require(config.alfa_layers in (2, 3), f"alfa_layers: expected 2 or 3, found {config.alfa_layers}")
     require(
         config.init != "random" or method == "alfa",
-        f"init: a start that is never trained leaves {method} nothing to learn; take --method alfa, whose rule is learned",
+        f"init: a start that is never trained leaves all learning to the rule; take --method alfa, found {method}",
     )
-    first = config.first_order or method in FIRST_ORDER
+    first = config.first_order or bool(config.first_order_until)
     require(
         config.alfa_detach or not first or method != "alfa",
         "first_order: alfa with an attached state reads gradients that are differentiated themselves, which takes second "
-        "order; give --alfa_detach true, or leave first_order out",
+        "order; give --alfa_detach true, or leave first_order and first_order_until out",
     )
     require(
         not config.checkpoint_inner or config.strategy not in ("vmap", "compiled"),

@@ -33,7 +33,7 @@ from modicum.training.scoring import Learner
 
 RESUMABLE = {"resume", "out", "root", "steps", "threads", "device", "tensorboard", "data", "splits"}
 """Fields that may differ between a run and its resumption: they change no step (data and splits are compared by what they
-hold, and `steps` only where the schedule does not depend on it)."""
+hold, and `steps` only where neither schedule nor annealing depends on it)."""
 
 
 def data_digest(pictures: PictureSet) -> str:
@@ -238,10 +238,11 @@ def load_members(
 def require_same(old: Train, new: Train) -> None:
     """Raise `ConfigError` naming the options that differ between a run and the command that resumes it."""
     a, b = asdict(old), asdict(new)
+    own = new.method == "maml++" and None in (new.multi_step, new.first_order_until)
     require(
-        old.steps == new.steps or new.schedule in ("halving", "constant"),
-        f"resume: steps (run: {old.steps}, now: {new.steps}) would change the {new.schedule} schedule of the steps already "
-        "done; give the same number, or another --out",
+        old.steps == new.steps or (new.schedule in ("halving", "constant") and not own),
+        f"resume: steps (run: {old.steps}, now: {new.steps}) would change the {'annealing' if own else new.schedule} "
+        "schedule of the steps already done; give the same number, or another --out",
     )
     differing = [name for name in a if name not in RESUMABLE and a[name] != b[name]]
     if differing:

@@ -104,6 +104,7 @@ def test_alfa_on_other_starts(init: str, start: type) -> None:
     ("method", "options", "message"),
     [
         ("alfa", {"alfa_detach": False, "first_order": True}, "first_order.*alfa_detach"),
+        ("alfa", {"alfa_detach": False, "first_order_until": 3}, "first_order_until"),
         ("maml", {"init": "random"}, "init.*take --method alfa"),
         ("l2f", {"init": "prototypes"}, "l2f is 'l2f' by definition"),
         ("anil", {"moves": "body"}, "anil is 'head' by definition"),
