@@ -23,8 +23,8 @@ def init_of(config: Train) -> str:
 
 
 def takes_only_its_ways(config: Train) -> bool:
-    """Whether a method learns a last layer, which has as many outputs as training tasks have classes."""
-    return config.method in GRADIENT_METHODS and init_of(config) != "prototypes"
+    """Whether a method learns a last layer, or its rates, for as many outputs as training tasks have classes."""
+    return config.method in GRADIENT_METHODS and (init_of(config) != "prototypes" or config.method == "meta-sgd")
 
 
 def check_gradient(config: Train) -> None:

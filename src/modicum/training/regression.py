@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from modicum.adaptation.gradient.learner import GradientLearner
+from modicum.adaptation.gradient.learner import GradientLearner, first_order
 from modicum.adaptation.gradient.meta import meta_gradients, moved_buffers, multi_step_weights
 from modicum.adaptation.gradient.methods import gradient_learner
 from modicum.adaptation.gradient.support import squared_error
@@ -145,7 +145,6 @@ class RegressionObjective(AbstractObjective):
         self.config, self.tasks, self.device = config, tasks, device
         self.module = self.learner = build_regressor(config, tasks.inputs, tasks.outputs).to(device)
         self.fading, self.first_order_until = annealing(config)
-        self.second_order = self.learner.second_order
         self.optimizer = reptile_optimizer(config, self.module) if config.method in REPTILES else None
 
     @property
@@ -171,8 +170,8 @@ class RegressionObjective(AbstractObjective):
             outcome = reptile_step(config, self.learner, episode, numbers, share)
         else:
             weights = multi_step_weights(config.inner_steps, step, self.fading) if step < self.fading else None
-            self.learner.second_order = self.second_order and step >= self.first_order_until
-            outcome = meta_gradients(self.learner, episode, weights, share)
+            with first_order(self.learner, step < self.first_order_until):
+                outcome = meta_gradients(self.learner, episode, weights, share)
         error = squared_error(outcome.outputs, episode.query.y).mean()
         return Part(share * outcome.losses.mean(), share * error, moved_buffers(self.learner, outcome.found), share)
 

@@ -74,6 +74,17 @@ def test_options_of_alfa_reach_its_rule() -> None:
     assert rule.decays.unique().item() == pytest.approx(1 - 0.3 * 5e-4)
 
 
+def test_rates_of_every_parameter_fit_one_number_of_ways_only() -> None:
+    learner = gradient_learner(config("meta-sgd", init="prototypes"), conv_network().float(), 2)
+    assert not learner.traits.any_n_out
+
+
+def test_a_random_start_leaves_batch_norm_of_each_step_untrained() -> None:
+    learner = gradient_learner(config("alfa", init="random", per_step_norm=True), conv_network().float(), 2)
+    assert learner.norms is not None
+    assert not any(value.requires_grad for value in learner.norms.parameters())
+
+
 def test_a_random_start_trains_the_rule_only() -> None:
     """The network keeps its draw, batch norm included; every parameter that moves has a decay of its own."""
     model = conv_network().float()

@@ -96,7 +96,7 @@ class GradientLearner(AbstractLearner):
         self.moves, self.n_out, self.function = tuple(moves), n_out, function
         self.steps, self.test_steps = steps, steps if test_steps is None else test_steps
         self.second_order, self.batch_norm, self.checkpoint, self.strategy = second_order, batch_norm, checkpoint, strategy
-        self.traits = Traits(transductive=batch_norm == "batch", any_n_out=start.any_n_out)
+        self.traits = Traits(transductive=batch_norm == "batch", any_n_out=start.any_n_out and not rule.sized)
 
     @property
     def encoder(self) -> Encoder:

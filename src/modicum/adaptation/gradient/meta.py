@@ -110,7 +110,8 @@ def _average(several: Sequence[Tensors]) -> Tensors:
 def moved_buffers(learner: GradientLearner, found: Sequence[Tensors], momentum: float = 0.1) -> Tensors:
     """The learner's buffers, by name, after the running statistics have moved towards what a batch of tasks had.
 
-    The model's own move by the support sets' statistics before the first step; those of each step by their step's.
+    The model's own move by the support sets' statistics before the first step; those of each step by their step's. Here
+    with one momentum for all layers and the biased variance, unlike `backbones.batch_norm.forward_training`.
     """
     if not found or not found[0]:
         return {}

@@ -89,7 +89,9 @@ def gradient_learner(
     norms = StepNorms(model, config.inner_steps) if per_step and norm_parameters(model) else None
     rule, start = rule_of(config, tensors), start_of(config, tensors)
     if init_of(config) == "random":
-        model.requires_grad_(False)
+        for part in (model, norms):
+            if part is not None:
+                part.requires_grad_(False)
     return GradientLearner(
         model, start, rule, names, n_out, steps=config.inner_steps, test_steps=config.test_steps, function=function,
         second_order=not (config.first_order or config.method in FIRST_ORDER), batch_norm=batch_norm or config.norm_mode,

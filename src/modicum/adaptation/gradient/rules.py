@@ -36,9 +36,11 @@ class AbstractRule(nn.Module, ABC):
     """One inner step. `forward` sees only the tensors that move, always under the same names in the same order.
 
     needs_second_order: the rule reads gradients that must carry a graph of their own, so first order is refused.
+    sized: it has numbers of the tensors' shapes, so a last layer of another size does not fit it.
     """
 
     needs_second_order: bool = False
+    sized: bool = False
 
     @abstractmethod
     def forward(self, step: int, parameters: Tensors, gradients: Tensors, lead: int) -> Update:
@@ -84,6 +86,8 @@ class LayerStepRule(AbstractRule):
 @final
 class ParameterRule(AbstractRule):
     """A learned rate for every parameter, the same at all steps. tensors: the moving ones, without task dimensions."""
+
+    sized = True
 
     def __init__(self, tensors: Mapping[str, Tensor], rate: float = 0.01) -> None:
         super().__init__()
