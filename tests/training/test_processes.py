@@ -76,7 +76,9 @@ METHODS = {
         "method": "reptile-wc", "batch": 3, "learning_rate": 0.5, "inner_rate": 0.1, "inner_steps": 3, "clustering": 0.5,
     },
     "alfa": {"method": "alfa", "batch": 3, "inner_steps": 2, "inner_rate": 0.1, "init": "l2f"},
-    "maml++": {"method": "maml++", "batch": 3, "inner_steps": 2, "inner_rate": 0.1, "batch_norm": "running"},
+    "maml++": {  # a rate at which four steps do not magnify rounding
+        "method": "maml++", "batch": 3, "inner_steps": 2, "inner_rate": 0.1, "batch_norm": "running", "learning_rate": 0.002,
+    },
 }  # fmt: skip
 
 
