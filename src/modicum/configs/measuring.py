@@ -92,7 +92,7 @@ class Reproduce:
     """A published table: paper | ours +- interval | seeds | scale | status. Resumes per row and seed."""
 
     name: str  # recipe; `modicum reproduce list` names them
-    scale: Scale = "smoke"  # smoke: under a minute; cpu: hours on 2 cores; full: as published
+    scale: Scale = "smoke"  # smoke: minutes at most; cpu: hours on 2 cores; full: as published
     root: str | None = None  # where known data sets lie
     results: str = "results"  # folder of the result files
     seeds: list[int] = field(default_factory=lambda: [0])  # seeds to run
