@@ -66,6 +66,7 @@ def _over_images(kernel: Any, place: int) -> Callable[..., None]:
     """
 
     def run(*given: Any) -> None:
+        """The kernel with these arguments, all of its images."""
         first, last = given[place : place + 2]
         parts = min(torch.get_num_threads(), last - first)
         if parts < 2 or math.prod(given[place + 1 : place + 5]) < _FEW:

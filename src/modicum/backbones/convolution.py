@@ -34,11 +34,13 @@ class _Form(NamedTuple):
     groups: int
 
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The convolution of x (B, C, H, W) by weight, without bias."""
         return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
 
     def backward(
         self, g: Tensor, x: Tensor, weight: Tensor, of_x: bool, of_weight: bool
     ) -> tuple[Tensor | None, Tensor | None]:
+        """Gradients by x and by weight where asked for, else None; g is that of the output."""
         found: tuple[Tensor | None, ...] = torch.ops.aten.convolution_backward(
             g,
             x,

@@ -163,6 +163,7 @@ def _ticks(total: int, progress: Progress | None) -> Tick:
     done = 0
 
     def tick() -> None:
+        """One adaptation more."""
         nonlocal done
         done = min(done + 1, total)
         if progress is not None:

@@ -68,7 +68,8 @@ def meta(learner: GradientLearner, episode: Episode) -> dict[str, Tensor | None]
     return {name: value.grad for name, value in learner.named_parameters()}
 
 
-def against_plain(episode: Episode, options: dict[str, Any]) -> None:
+def against_plain(episode: Episode, options: dict[str, Any]) -> int:
+    """Steps and meta-gradients against the plain loop's; the number of tensors that were compared."""
     learner, path, task = make(**options)
     ours = paths(learner, episode)
     losses = []
@@ -87,6 +88,7 @@ def against_plain(episode: Episode, options: dict[str, Any]) -> None:
         got = found[name]
         zero = torch.zeros_like(named[name])
         torch.testing.assert_close(zero if got is None else got, zero if expected is None else expected, **EXACT, msg=name)
+    return sum(len(after) for one in ours for after in one.parameters) + len(named)
 
 
 ORDERS: tuple[dict[str, Any], ...] = ({"second_order": True}, {"second_order": False})
@@ -100,7 +102,7 @@ def allowed(options: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("options", [{**v, **o} for v in VARIANTS for o in ORDERS if allowed({**v, **o})], ids=label)
 def test_convolutions_with_batch_norm_equal_a_plain_loop(options: dict[str, Any]) -> None:
     """One task after the other, in float64 to 1e-9."""
-    against_plain(pictures(), {**options, "strategy": "loop"})
+    assert against_plain(pictures(), {**options, "strategy": "loop"}) > 0
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=label)
@@ -109,7 +111,7 @@ def test_convolutions_with_batch_norm_equal_a_plain_loop(options: dict[str, Any]
 )
 def test_mlp_equals_a_plain_loop(options: dict[str, Any], strategy: dict[str, Any]) -> None:
     """Every rule under every strategy."""
-    against_plain(curves(), {"network": "mlp", **options, **strategy})
+    assert against_plain(curves(), {"network": "mlp", **options, **strategy}) > 0
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES[1:], ids=label)
@@ -121,7 +123,7 @@ def test_mlp_equals_a_plain_loop(options: dict[str, Any], strategy: dict[str, An
 )
 def test_every_strategy_equals_a_plain_loop(options: dict[str, Any], second_order: bool, strategy: dict[str, Any]) -> None:
     """Convolutions with batch norm: checkpointed, grouped and vmap."""
-    against_plain(pictures(), {**options, "second_order": second_order, **strategy})
+    assert against_plain(pictures(), {**options, "second_order": second_order, **strategy}) > 0
 
 
 @pytest.mark.parametrize("start", ["shared", "l2f", "prototypes"])

@@ -69,6 +69,7 @@ class _Outer(nn.Module):
         self.learner = learner
 
     def forward(self, given: Inputs) -> tuple[Tensor, Tensor, list[Tensors]]:
+        """Outer losses (*task), outputs (*task, Q, N) and the statistics of each step."""
         lead = given.targets.dim() - 2
         part = Part(lead, given.support, given.out_mask, given.queries)
         losses, outputs, done = outer_loss(self.learner, part, given.targets, given.weights)

@@ -175,6 +175,7 @@ class _Step(NamedTuple):
         seen: list[tuple[Tensors, Tensors, Tensor]] = []
 
         def again(tensors: Sequence[Tensor]) -> list[Tensor]:
+            """The moving tensors after the step; what its first run saw is kept."""
             new, gradients, record, value = self.by_autograd(dict(zip(names, tensors, strict=True)))
             if not seen:
                 seen.append((gradients, record, value.detach()))
