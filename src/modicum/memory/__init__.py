@@ -1,0 +1,1 @@
+"""An external memory of embedded pictures that can be edited: durable, searched exactly or approximately."""

@@ -1,0 +1,1 @@
+"""Prediction with retrieved neighbours: Retrieval Augmented Classification and its baselines."""
