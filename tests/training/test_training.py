@@ -21,9 +21,12 @@ from modicum.episodes.sampler import EpisodeSampler
 from modicum.episodes.types import Episode, LabelledSet
 from modicum.errors import ConfigError, DataError, FileFormatError, TrainingError, WriteError
 from modicum.files import read_tensors
+from modicum.runtime import Ranks
 from modicum.training import checkpoints, trainer
+from modicum.training.episodic import EpisodicObjective
 from modicum.training.evaluate import evaluate
 from modicum.training.logs import read_log
+from modicum.training.objectives import Part
 from modicum.training.runs import load_learner, require_same
 from modicum.training.schedules import learning_rate_factor
 from modicum.training.steps import augmented
@@ -179,6 +182,49 @@ def test_nan_loss_stops_with_step_and_cause_and_keeps_the_checkpoint(tmp_path: P
     with pytest.raises(TrainingError, match=r"loss is (nan|inf) at step \d+: .* learning rate of 1e\+30 .* too high"):
         trainer.train(replace(good, learning_rate=1e30, steps=9, resume=True))
     assert (tmp_path / checkpoints.LAST).read_bytes() == before
+
+
+def diverging_at(monkeypatch: pytest.MonkeyPatch, bad: dict[int, Exception | float | None]) -> None:
+    """Make the objective's part at some steps raise, its loss a multiple, or (None) its gradient alone not finite."""
+    real = EpisodicObjective.part
+
+    def part(self: EpisodicObjective, step: int, here: Ranks) -> Part:
+        found = real(self, step, here)
+        kind = bad.get(step, 1.0)
+        if isinstance(kind, Exception):
+            raise kind
+        if kind is None:
+            parameter = next(self.module.parameters())
+            return found._replace(loss=found.loss + (0 * parameter).sum().abs().sqrt())
+        return found._replace(loss=found.loss * kind)
+
+    monkeypatch.setattr(EpisodicObjective, "part", part)
+
+
+def test_steps_that_diverge_are_left_out_as_often_as_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = trainer.Trainer(config(tmp_path / "run", steps=6, skip_diverged=3), open_pictures("digits"))
+    diverging_at(monkeypatch, {1: TrainingError("a task"), 2: float("nan"), 3: None, 5: float("inf")})
+    for step in range(6):
+        before = [p.clone() for p in learner.module.parameters()] + [b.clone() for b in learner.module.buffers()]
+        if step == 5:
+            with pytest.raises(TrainingError, match="loss is inf at step 5"):
+                learner.advance()
+            continue
+        value, _ = learner.advance()
+        after = [*learner.module.parameters(), *learner.module.buffers()]
+        same = all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+        assert same == (step in (1, 2, 3)) == bool(np.isnan(value))
+    assert learner.skipped == 4
+    assert learner.step == 5
+
+
+def test_left_out_steps_are_counted_logged_and_survive_resumption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    diverging_at(monkeypatch, {0: TrainingError("a task"), 2: float("nan")})
+    first = trainer.train(config(tmp_path, steps=2, skip_diverged=2, schedule="constant"))
+    assert first.skipped == 1
+    both = trainer.train(config(tmp_path, steps=4, skip_diverged=2, schedule="constant", resume=True))
+    assert both.skipped == 2
+    assert [line["skipped"] for line in read_log(tmp_path / "log.jsonl") if line["kind"] == "train"] == [1, 2]
 
 
 def test_bad_tasks_are_refused_before_training(tmp_path: Path) -> None:

@@ -30,6 +30,10 @@ def run(config: Train) -> int:
         print(f"splits: {record['split_rule']}")
     if record.get("note"):
         print(f"note: {record['note']}")
+    if result.skipped:
+        print(
+            f"diverged: {result.skipped} of {result.steps} steps were left out because their loss or gradient was not finite"
+        )
     if result.validation is not None and regression:
         print(f"best validation error: {result.validation:.4f} (mean squared)")
     elif result.validation is not None:

@@ -54,6 +54,7 @@ class Train:
     schedule: Schedule = "halving"  # how the learning rate falls; lee and classical: as published
     halve_every: int = 2_000  # steps between two halvings of the learning rate under the schedule halving
     warmup: int = 0  # steps at the start that run at a tenth of the learning rate
+    skip_diverged: int = 0  # leave out up to so many steps whose loss or gradient is not finite, instead of stopping
     precision: Precision = "float32"  # numbers of the forward pass; bfloat16: automatic mixed precision
     # pictures
     augment: bool = False  # horizontal flip, random crop, colour jitter on support and query
@@ -115,7 +116,7 @@ class Train:
         for name in _COUNTS:
             value = getattr(self, name)
             require(value is None or value >= 1, f"{name}: expected at least 1, found {value}")
-        for name in ("keep_best", "warmup", "multi_step", "first_order_until"):
+        for name in ("keep_best", "warmup", "multi_step", "first_order_until", "skip_diverged"):
             require((getattr(self, name) or 0) >= 0, f"{name}: expected 0 or more, found {getattr(self, name)}")
         for name in ("learning_rate", "inner_rate", "penalty", "svm_c", "probe_c"):
             require(getattr(self, name) > 0, f"{name}: expected more than 0, found {getattr(self, name)}")

@@ -31,7 +31,7 @@ from modicum.training.checkpoints import BEST, LAST, read_checkpoint, restore_le
 from modicum.training.kept import kept_files
 from modicum.training.scoring import Learner
 
-RESUMABLE = {"resume", "out", "root", "steps", "threads", "device", "tensorboard", "data", "splits"}
+RESUMABLE = {"resume", "out", "root", "steps", "threads", "device", "tensorboard", "data", "splits", "skip_diverged"}
 """Fields that may differ between a run and its resumption: they change no step (data and splits are compared by what they
 hold, and `steps` only where neither schedule nor annealing depends on it)."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -56,3 +58,9 @@ def make_optimizer(module: nn.Module, config: Train) -> torch.optim.Optimizer:
             parameters, config.learning_rate, momentum=0.9, nesterov=True, weight_decay=config.weight_decay
         )
     return torch.optim.Adam(parameters, config.learning_rate, weight_decay=config.weight_decay)
+
+
+def finite_gradients(parameters: Sequence[nn.Parameter]) -> bool:
+    """Whether every entry of every gradient is finite; one look at all of them."""
+    largest = [p.grad.detach().abs().amax() for p in parameters if p.grad is not None and p.numel()]
+    return not largest or bool(torch.isfinite(torch.stack(largest)).all())

@@ -29,7 +29,7 @@ from modicum.training.processes import first_alone, local_device, processes, sum
 from modicum.training.regression import RegressionSubject, RegressionTasks, open_tasks
 from modicum.training.runs import environment, read_record, require_same, require_same_data, write_run
 from modicum.training.schedules import learning_rate_factor
-from modicum.training.steps import make_optimizer
+from modicum.training.steps import finite_gradients, make_optimizer
 from modicum.training.subjects import AbstractSubject, PictureSubject
 
 LOG_EVERY = 50
@@ -37,11 +37,12 @@ LOG_EVERY = 50
 
 @dataclass(frozen=True)
 class TrainResult:
-    """run: the folder; steps done; validation: best accuracy, or mean squared error; None where nothing was validated."""
+    """run: the folder; validation: best accuracy or mean squared error, None without one; skipped: steps left out."""
 
     run: Path
     steps: int
     validation: float | None
+    skipped: int = 0
 
 
 class Trainer:
@@ -65,7 +66,7 @@ class Trainer:
         self.optimizer = self.objective.optimizer or make_optimizer(self.module, config)
         self.kept = Kept(config, self.subject.validated)
         self.best: float | None = None
-        self.step, self.seconds, self.started = 0, 0.0, time.monotonic()
+        self.step, self.skipped, self.seconds, self.started = 0, 0, 0.0, time.monotonic()
 
     def resume(self) -> None:
         """Go on from RUN/checkpoints/last."""
@@ -78,6 +79,7 @@ class Trainer:
         restore_learner(self.module, tensors, self.run / LAST)
         restore_optimizer(self.optimizer, tensors, record)
         self.step, self.best, self.seconds = record["step"], record["best"], record.get("seconds", 0.0)
+        self.skipped = record.get("skipped", 0)
         self.kept.resume(record.get("kept", []))
 
     def spent(self) -> float:
@@ -85,27 +87,33 @@ class Trainer:
         return self.seconds + time.monotonic() - self.started
 
     def advance(self) -> tuple[float, float]:
-        """One step; loss and accuracy (or squared error) of its whole batch. `TrainingError` where a loss is not finite."""
+        """One step; loss and accuracy (or squared error) of its whole batch, NaN for a step that was left out.
+
+        `TrainingError` where a loss or gradient is not finite, once `skip_diverged` such steps were left out.
+        """
         config = self.config
         factor = learning_rate_factor(config.schedule, self.step, config.steps, config.halve_every, config.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * factor
         self.optimizer.zero_grad(set_to_none=True)
+        error, found = None, torch.full((2,), float("nan"), device=self.device)
         try:
             part = self.objective.part(self.step, self.here)
-        except DataError as error:  # features that are not finite: pictures are uint8, so only parameters can be the cause
-            summed(torch.full((2,), float("nan"), device=self.device))
-            raise TrainingError(self._diverged(float("nan"))) from error
-        except TrainingError:  # an inner loop that diverged here: the other processes, which wait for a sum, learn of it
-            summed(torch.full((2,), float("nan"), device=self.device))
-            raise
-        value, accuracy = summed(torch.stack([part.loss.detach(), part.accuracy]).float()).tolist()
-        if not np.isfinite(value):
-            raise TrainingError(self._diverged(value))
+            found = torch.stack([part.loss.detach(), part.accuracy]).float()
+        except DataError as cause:  # features that are not finite: pictures are uint8, so only parameters can be the cause
+            error = TrainingError(self._diverged(float("nan")))
+            error.__cause__ = cause
+        except TrainingError as cause:  # an inner loop that diverged
+            error = cause
+        value, accuracy = summed(found).tolist()  # so that the other processes, which wait for a sum, learn of it
+        if error is not None or not np.isfinite(value):
+            return self._left_out(error or TrainingError(self._diverged(value)))
         if part.loss.requires_grad:
             part.loss.backward()  # type: ignore[no-untyped-call]
         trained = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
         sum_gradients(trained)
+        if config.skip_diverged and not finite_gradients(trained):
+            return self._left_out(TrainingError(self._diverged(value, "its gradient is not finite")))
         if config.clip is not None:
             torch.nn.utils.clip_grad_value_(trained, config.clip)
         self.optimizer.step()
@@ -116,9 +124,17 @@ class Trainer:
         self.step += 1
         return value, accuracy
 
-    def _diverged(self, value: float) -> str:
+    def _left_out(self, error: TrainingError) -> tuple[float, float]:
+        """Count a step that diverged and so changes nothing; raises the error where there were enough of them."""
+        self.skipped += 1
+        if self.skipped > self.config.skip_diverged:
+            raise error
+        self.step += 1
+        return float("nan"), float("nan")
+
+    def _diverged(self, value: float, otherwise: str = "its logits overflowed") -> str:
         bad = [name for name, p in self.module.named_parameters() if not bool(torch.isfinite(p).all())]
-        cause = f"parameter {bad[0]!r} is not finite since an earlier step" if bad else "its logits overflowed"
+        cause = f"parameter {bad[0]!r} is not finite since an earlier step" if bad else otherwise
         return (
             f"the loss is {value} at step {self.step}: {cause}; the likely cause is a learning rate of "
             f"{self.config.learning_rate} that is too high for --optimizer {self.config.optimizer}: start again with a "
@@ -147,7 +163,8 @@ class Trainer:
 
     def _save(self, which: Path, optimizer: torch.optim.Optimizer | None) -> None:
         if self.here.rank == 0:
-            record = {"step": self.step, "best": self.best, "seconds": round(self.spent(), 3), "kept": self.kept.scores}
+            record = {"step": self.step, "skipped": self.skipped, "best": self.best, "kept": self.kept.scores}
+            record["seconds"] = round(self.spent(), 3)
             save_checkpoint(self.run / which, self.module, optimizer, self.config, record)
 
     def _write_kept(self, path: Path) -> None:
@@ -155,18 +172,21 @@ class Trainer:
             make_folder(path.parent)
             self._save(path.relative_to(self.run), None)
 
+    def _log(self, log: RunLog | None, recent: list[tuple[float, float]]) -> None:
+        """A line of means over the steps since the last one; nothing where all of them were left out."""
+        if log is None or not recent:
+            return
+        loss, measured = np.mean(recent, axis=0)
+        values = {"loss": loss, self.subject.measure: measured, "learning_rate": self.optimizer.param_groups[0]["lr"]}
+        log.write("train", self.step, {**values, "seconds": round(self.spent(), 3), "skipped": self.skipped})
+
     def loop(self, log: RunLog | None, progress: Progress | None, stop: threading.Event) -> None:
         """All remaining steps, with a log line every 50, and a validation and checkpoint every `validate_every`."""
         config, recent = self.config, []
         while self.step < config.steps:
             recent.append(self.advance())
             if self.step % LOG_EVERY == 0 or self.step == config.steps:
-                loss, measured = np.mean(recent, axis=0)
-                rate = self.optimizer.param_groups[0]["lr"]
-                seconds = round(self.spent(), 3)
-                values = {"loss": loss, self.subject.measure: measured, "learning_rate": rate, "seconds": seconds}
-                if log is not None:
-                    log.write("train", self.step, values)
+                self._log(log, [each for each in recent if np.isfinite(each[0])])
                 recent = []
             self.kept.after_step(self.step, self._write_kept)
             if self.step % config.validate_every == 0 or self.step == config.steps:
@@ -225,4 +245,4 @@ def _trained(trainer: Trainer, progress: Progress | None) -> TrainResult:
         if log is not None:
             log.close()
     wait()
-    return TrainResult(run, trainer.step, trainer.best)
+    return TrainResult(run, trainer.step, trainer.best, trainer.skipped)
