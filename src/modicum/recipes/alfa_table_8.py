@@ -19,11 +19,11 @@ cpu: 3,000, the number that time here allows. What was tried on seed 1000, whose
 
 Outer rates of 0.003 and 0.01 gave lower errors there, to MAML more than to ALFA, so neither stands at its best here. But at
 them ALFA with k = 5 diverged: 2 x 40 without a clamp at 0.01 within 200 steps on all three seeds of a first attempt at this
-table, and at 0.003 on seed 1000; 3 x 80 with the clamp on seed 1000 at 0.003 and, after 187 steps, at 0.001 too. So up to 1 %
-of a training's steps are left out where a task's loss is not finite (`skip_diverged`; both methods; none of MAML's needed it);
-a row that diverges more often says so. Its rates start at 0.01 and are learned, so such a step changes them by as much as they
-are, and what is generated grows with the gradients. Of the attempts at higher rates nothing is kept; of MAML, 2 x 40, k = 5
-and 10 had been tested, over three seeds: 0.84 and 0.35 at 0.01, 0.96 and 0.49 at 0.003.
+table, and at 0.003 on seed 1000; 3 x 80 with the clamp on seed 1000 at 0.003 and, after 187 steps, at 0.001 too. So up to 1
+% of a training's steps are left out where a task's loss is not finite (`skip_diverged`; both methods; none of MAML's needed
+it); a row that diverges more often says so. Its rates start at 0.01 and are learned, so such a step changes them by as much
+as they are, and what is generated grows with the gradients. Of the attempts at higher rates nothing is kept; of MAML, 2 x
+40, k = 5 and 10 had been tested, over three seeds: 0.84 and 0.35 at 0.01, 0.96 and 0.49 at 0.003.
 
 Deviations: the intervals of the paper are over tasks; ours are over three training runs. ALFA in the form that is its
 default here (`modicum.adaptation.gradient.alfa`).
