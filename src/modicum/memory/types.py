@@ -28,7 +28,10 @@ ID_BITS = 53
 
 
 class Item(NamedTuple):
-    """One item without its embedding. name: unique within its source; label, text: None for none; time: Unix seconds."""
+    """One item without its embedding. name: unique within its source; label, text: None for none; time: Unix seconds.
+
+    digest: of what was embedded, "" where unknown.
+    """
 
     id: int
     source: str
@@ -36,6 +39,7 @@ class Item(NamedTuple):
     label: str | None
     text: str | None
     time: float
+    digest: str = ""
 
     @property
     def words(self) -> str:
@@ -47,6 +51,7 @@ class Batch(NamedTuple):
     """Items to be added together: ids (n,), vectors (n, D), and n names, labels and texts, all of one source.
 
     digests: n digests of what was embedded ("" where unknown), which tell a picture that changed from one that did not.
+    times: when they were added, Unix seconds; None for now.
     """
 
     ids: Ints
@@ -56,6 +61,7 @@ class Batch(NamedTuple):
     labels: Sequence[str | None]
     texts: Sequence[str | None]
     digests: Sequence[str]
+    times: Sequence[float] | None = None
 
 
 class Neighbours(NamedTuple):
