@@ -6,6 +6,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from modicum.configs.gradient import check_gradient
+from modicum.configs.long_tail import (
+    Branches,
+    Decouple,
+    Exclude,
+    Loss,
+    Sampler,
+    Tail,
+    Weighting,
+    check_long_tail,
+    settle,
+    usual,
+)
 from modicum.configs.options import (
     Adaptivity,
     BatchNorm,
@@ -23,13 +35,14 @@ from modicum.registry import BACKBONES, GRADIENT_METHODS, METHODS
 
 _COUNTS = (
     "ways", "shots", "queries", "batch", "batch_pictures", "steps", "validate_every", "validation_tasks", "halve_every",
-    "support_pool", "query_pool", "task_pool", "keep_every", "inner_steps", "test_steps", "inner_batch",
+    "support_pool", "query_pool", "task_pool", "keep_every", "inner_steps", "test_steps", "inner_batch", "neighbours",
+    "epochs", "decouple_steps",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Train:
-    """Meta-training on few-shot tasks, or classical training; under torchrun, processes share every step."""
+    """Meta-training on few-shot tasks, classical training, or rac; under torchrun, processes share every step."""
 
     data: str  # folder, CSV, zip, or digits | omniglot | cifar-fs | fc100 | mini-imagenet | sinusoids (regression)
     out: str  # folder of the run, made here
@@ -41,19 +54,19 @@ class Train:
     shots: int = 5  # support pictures per class
     queries: int = 15  # query pictures per class
     batch: int = 4  # tasks per step
-    steps: int = 10_000  # steps of training
+    steps: int = usual(10_000)  # steps of training (rac: 30 epochs, at least 1,000 steps)
     seed: int = 0  # seed of parameters and tasks
     device: str = "auto"  # auto | cpu | cuda
     threads: int | None = None  # CPU threads of torch
     resume: bool = False  # go on from the last checkpoint in the run folder
     # optimisation
-    optimizer: Literal["sgd", "adam"] = "adam"  # sgd: Nesterov momentum 0.9; for reptile and reptile-wc plain
-    learning_rate: float = 1e-3  # learning rate at the start
-    weight_decay: float = 0.0  # L2 penalty
+    optimizer: Literal["sgd", "adam"] = usual("adam")  # sgd: Nesterov momentum 0.9; for reptile and reptile-wc plain
+    learning_rate: float = usual(1e-3)  # learning rate at the start (rac from trained weights: 1e-4)
+    weight_decay: float = usual(0.0)  # L2 penalty (rac: 0.02)
     clip: float | None = None  # entries of a step's gradient are clamped to +- this (MAML++, released code: 10)
-    schedule: Schedule = "halving"  # how the learning rate falls; lee and classical: as published
+    schedule: Schedule = usual("halving")  # how the learning rate falls; lee and classical: as published (rac: cosine-warm)
     halve_every: int = 2_000  # steps between two halvings of the learning rate under the schedule halving
-    warmup: int = 0  # steps at the start that run at a tenth of the learning rate
+    warmup: int = usual(0)  # steps at the start that run at a tenth of the learning rate
     skip_diverged: int = 0  # leave out up to so many steps whose loss or gradient is not finite, instead of stopping
     precision: Precision = "float32"  # numbers of the forward pass; bfloat16: automatic mixed precision
     # pictures
@@ -94,9 +107,33 @@ class Train:
     # regression
     target: str | None = None  # regression from a CSV or NPZ of tasks: the column to predict
     # classical training
-    batch_pictures: int = 128  # pictures per step
+    batch_pictures: int = usual(128)  # pictures per step, also of rac (there at most all)
     regularizer: Regularizer = "none"  # what is added to the cross-entropy
     coefficient: float = 0.05  # weight of the regularizer
+    # rac and long tails
+    branches: Branches = "both"  # what is trained; base: the plain baseline; retrieval: the memory alone
+    loss: Loss = "lace"  # of the logits of both branches together
+    weighting: Weighting | None = None  # weights of classes by their number of pictures (default: the loss's own)
+    tau: float = 1.0  # how strongly a loss is adjusted to the numbers of pictures
+    label_smoothing: float | None = None  # share of a label that goes to all classes (default: lace 0.1, else 0)
+    focal_gamma: float = 2.0  # focal: exponent
+    sampler: Sampler = "plain"  # how pictures of a step are drawn; balanced: every class alike
+    epochs: int | None = None  # passes over the training pictures, instead of steps
+    memory: str | None = None  # a memory to retrieve from (default: one of the training pictures, made in RUN/memory)
+    encoder: str | None = None  # frozen encoder of the memory: RUN, timm/NAME, ... (default: the memory's, else pictures)
+    neighbours: int = 30  # items retrieved for each picture
+    text: str = "random"  # text encoder: random, FILE of word vectors, clip:PATH (trained), clip-frozen:PATH, sentence:PATH
+    exclude: Exclude = "identity"  # how a training picture does not find itself; rank: the first item is dropped, always
+    cache_neighbours: bool = False  # retrieve once for each training picture as it is, not for its augmented form
+    pretrained: str | None = None  # weights the base branch begins from: a RUN or an encoder (default: random ones)
+    decouple: Decouple = "none"  # second stage, balanced, features fixed: crt (new layers) or lws (lengths of their rows)
+    decouple_steps: int | None = None  # steps of the second stage (default: a third of the first)
+    imbalance: float = 1.0  # train on a long tail: so many times more pictures in the largest class than in the smallest
+    imbalance_kind: Tail = "exponential"  # how numbers of pictures fall from class to class
+    rand_augment: bool = True  # RandAugment, flip, random scale and crop of the training pictures
+    test_share: float = 0.2  # pictures of each class held out for evaluate, where the data does not say which
+    validation_share: float = 0.1  # pictures of each class held out for validation, likewise
+    group: str | None = None  # CSV column (or of a CSV beside the pictures) whose pictures are not split
     # less diverse tasks
     support_pool: int | None = None  # support pictures come from so many fixed ones of each class (default: all)
     query_pool: int | None = None  # query pictures come from so many fixed ones of each class (default: all)
@@ -106,13 +143,14 @@ class Train:
     with_val: bool = False  # train on the validation classes too ("+val"); then nothing is validated
     keep_best: int = 0  # keep so many checkpoints with the best validation, for evaluate --ensemble best
     keep_every: int | None = None  # keep a checkpoint every so many steps, for evaluate --ensemble periodic
-    validate_every: int = 500  # training steps between validations
+    validate_every: int = usual(500)  # training steps between validations (rac: an epoch, at least 50)
     validation_tasks: int = 200  # tasks of a validation
     validation_ways: int = 5  # ways of validation tasks (fewer where the split has fewer classes)
     validation_shots: int = 1  # shots of validation tasks
     tensorboard: bool = True  # also write TensorBoard logs where tensorboard is installed
 
     def __post_init__(self) -> None:
+        settle(self)
         for name in _COUNTS:
             value = getattr(self, name)
             require(value is None or value >= 1, f"{name}: expected at least 1, found {value}")
@@ -133,6 +171,7 @@ class Train:
         require_known("method", self.method, METHODS)
         require_known("backbone", self.backbone, BACKBONES, ("timm/", "torchvision/", "mlp-"))
         check_regression(self)
+        check_long_tail(self)
         if self.method in GRADIENT_METHODS:
             check_gradient(self)
         regularized = self.regularizer != "none"

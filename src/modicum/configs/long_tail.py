@@ -1,0 +1,123 @@
+"""Options of `train --method rac`: what is usual there, and what must not be together; no maths.
+
+The usual values are those of Long et al., "Retrieval Augmented Classification for Long-Tail Visual Recognition", CVPR 2022,
+arXiv 2202.11233, tables S6 and S7 (AdamW, weight decay 0.02, clipping at norm 1, 30 epochs, a cosine after 5 of warm-up),
+but for the rate of a network that begins from random weights, and for a least number of steps, which small data needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from modicum.configs.options import require
+
+if TYPE_CHECKING:
+    from modicum.configs.training import Train
+
+RAC = "rac"
+Branches = Literal["both", "base", "retrieval"]
+Loss = Literal["ce", "balanced-ce", "balanced-softmax", "lace", "ldam", "ldam-printed", "focal"]
+Weighting = Literal["none", "inverse", "inverse-sqrt", "inverse-log"]
+Sampler = Literal["plain", "balanced", "square-root", "progressive"]
+Exclude = Literal["identity", "rank", "none"]
+Decouple = Literal["none", "crt", "lws"]
+Tail = Literal["exponential", "pareto"]
+
+EPOCHS, FEWEST_STEPS, WARM_UP = 30, 1_000, 5 / 30
+"""Passes over the training pictures, the steps there are at least where neither is asked for, and the share of warm-up."""
+FRESH_RATE, TUNED_RATE = 1e-3, 1e-4
+"""Learning rates of a base branch that begins from random weights, and from trained ones (table S6: 5e-5 and 1e-4)."""
+FEWEST_BETWEEN = 50
+"""Steps between two validations at least, where they are not asked for: an epoch of small data is over at once."""
+USUAL: Mapping[str, Any] = {"optimizer": "adamw", "weight_decay": 0.02, "schedule": "cosine-warm"}
+"""Defaults of rac that other methods do not share."""
+OF_RAC = (
+    "branches", "loss", "weighting", "tau", "label_smoothing", "focal_gamma", "sampler", "memory", "encoder", "neighbours",
+    "text", "exclude", "cache_neighbours", "pretrained", "decouple", "decouple_steps", "imbalance", "imbalance_kind",
+    "rand_augment", "test_share", "validation_share", "group", "epochs",
+)  # fmt: skip
+OF_MEMORY = ("memory", "encoder", "neighbours", "text", "exclude", "cache_neighbours")
+OF_TASKS = ("splits", "with_val", "support_pool", "query_pool", "task_pool", "support_noise", "augment", "precision")
+
+
+class _Text(str):
+    __slots__ = ()
+
+
+class _Count(int):
+    pass
+
+
+class _Number(float):
+    pass
+
+
+_MARKED: Mapping[type, type] = {str: _Text, int: _Count, float: _Number}
+_PLAIN: Mapping[type, type] = {marked: plain for plain, marked in _MARKED.items()}
+
+
+def usual(value: str | int | float) -> Any:
+    """A default of `Train` that depends on the method: told from the same value given by a user until `settle`."""
+    return _MARKED[type(value)](value)
+
+
+def is_usual(value: object) -> bool:
+    """Whether a value is a default that nobody has given and nothing has settled yet."""
+    return type(value) in _PLAIN
+
+
+def settle(config: Train) -> None:
+    """Make defaults plain: those of rac where that is the method, but for what depends on the pictures (`with_pictures`)."""
+    values: dict[str, Any] = {}
+    rac = config.method == RAC
+    if rac:
+        trained = config.pretrained is not None or config.backbone.startswith(("timm/", "torchvision/"))
+        values = {**USUAL, "learning_rate": TUNED_RATE if trained else FRESH_RATE}
+        object.__setattr__(config, "clip_norm", 1.0 if config.clip_norm is None else config.clip_norm)
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_usual(value) and (field.name in values or not rac):
+            object.__setattr__(config, field.name, values.get(field.name, _PLAIN[type(value)](value)))
+
+
+def with_pictures(config: Train, n: int) -> Train:
+    """The configuration for n training pictures: batch, steps, warm-up and validation where these were not asked for."""
+    batch = min(config.batch_pictures, n) if is_usual(config.batch_pictures) else config.batch_pictures
+    require(batch <= n, f"batch_pictures: {batch} asked for, but there are {n} training pictures")
+    epoch = max(1, n // batch)
+    steps = int(config.steps)
+    if config.epochs is not None:
+        steps = config.epochs * epoch
+    elif is_usual(config.steps):
+        steps = max(EPOCHS * epoch, FEWEST_STEPS)
+    warm = round(WARM_UP * steps) if is_usual(config.warmup) and config.schedule == "cosine-warm" else int(config.warmup)
+    between = max(epoch, FEWEST_BETWEEN) if is_usual(config.validate_every) else config.validate_every
+    return replace(config, batch_pictures=batch, steps=steps, warmup=warm, validate_every=between)
+
+
+def check_long_tail(config: Train) -> None:
+    """Raise `ConfigError` for options of rac that contradict each other, and for those of rac under another method."""
+    given = [field.name for field in fields(config) if getattr(config, field.name) != field.default]
+    if config.method != RAC:
+        foreign = [name for name in given if name in OF_RAC]
+        require(not foreign, f"{', '.join(foreign)}: belongs to --method {RAC}, found --method {config.method}")
+        return
+    few = [name for name in given if name in OF_TASKS]
+    require(not few, f"{', '.join(few)}: not with {RAC}, which trains on pictures of all classes, in float32; leave it out")
+    memory = [name for name in given if name in OF_MEMORY]
+    require(config.branches != "base" or not memory, f"{', '.join(memory)}: --branches base reads no memory; leave it out")
+    for name in ("tau", "focal_gamma"):
+        require(getattr(config, name) >= 0, f"{name}: expected 0 or more, found {getattr(config, name)}")
+    smoothing = config.label_smoothing
+    require(smoothing is None or 0 <= smoothing < 1, f"label_smoothing: expected 0 or more and below 1, found {smoothing}")
+    require(config.imbalance >= 1, f"imbalance: expected 1 (as the data is) or more, head to tail, found {config.imbalance}")
+    for name in ("test_share", "validation_share"):
+        share = getattr(config, name)
+        require(0 <= share < 1, f"{name}: expected 0 or more and below 1, found {share}")
+    require(config.test_share + config.validation_share < 1, "test_share, validation_share: nothing is left to train on")
+    require(
+        config.decouple != "none" or config.decouple_steps is None,
+        "decouple_steps: without a second stage there are none; give --decouple crt or lws",
+    )
