@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modicum.adaptation.gradient.alfa import ALFARule, alfa_step, generator, learning_state
+from modicum.adaptation.gradient.alfa_update import updated
 from modicum.adaptation.gradient.l2f import AttenuatedStart
 from modicum.adaptation.gradient.learner import GradientLearner
 from modicum.adaptation.gradient.meta import meta_gradients
@@ -54,6 +55,28 @@ def test_equation_4_by_hand() -> None:
     """beta theta - alpha g: 0.5 (2, 4) - 0.125 (8, -8) = (0, 3)."""
     theta, g = {"w": torch.tensor([2.0, 4.0])}, {"w": torch.tensor([8.0, -8.0])}
     assert alfa_step(theta, g, torch.tensor([0.125]), {"w": torch.tensor(0.5)}, 0)["w"].tolist() == [0, 3]
+
+
+def test_the_update_as_one_operation_equals_tensor_by_tensor_with_its_derivatives() -> None:
+    theta, g = tensors(), tensors()
+    alpha, beta = torch.rand(2, 3, dtype=torch.float64).unbind()
+    assert updated(theta, g, torch.tensor([0.1, 0.2, 0.3]), torch.ones(3)).keys() == theta.keys()
+    inputs = [alpha, beta, *theta.values(), *g.values()]
+    asked = [value.requires_grad_() for value in inputs]
+
+    def one(alpha: Tensor, beta: Tensor, *parts: Tensor) -> tuple[Tensor, ...]:
+        return tuple(
+            updated(dict(zip(theta, parts[:3], strict=True)), dict(zip(g, parts[3:], strict=True)), alpha, beta).values()
+        )
+
+    plain = alfa_step(theta, g, alpha, dict(zip(theta, beta.unbind(), strict=True)), 0)
+    for ours, theirs in zip(one(*inputs), plain.values(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-14, atol=1e-14)
+    assert torch.autograd.gradcheck(one, asked)
+    assert torch.autograd.gradgradcheck(one, asked)
+    for frozen in range(2):  # multipliers that are not trained, and tensors that carry no gradient
+        some = [value.detach().requires_grad_((place < 2) == bool(frozen)) for place, value in enumerate(inputs)]
+        assert torch.autograd.gradcheck(one, some)
 
 
 @pytest.mark.parametrize(("layers", "factor"), [(3, 12), (2, 8)])

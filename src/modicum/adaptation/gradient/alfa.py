@@ -36,8 +36,10 @@ from typing import Literal, final
 import torch
 from torch import Tensor, nn
 
+from modicum.adaptation.gradient.alfa_update import updated
 from modicum.adaptation.gradient.rules import AbstractRule, Update, require_rate
 from modicum.adaptation.gradient.tensors import Tensors, layer_means, spread
+from modicum.backbones.batch_norm_kernels import plain
 from modicum.configs.options import Adaptivity
 from modicum.errors import ConfigError
 
@@ -117,9 +119,12 @@ class ALFARule(AbstractRule):
     def forward(self, step: int, parameters: Tensors, gradients: Tensors, lead: int) -> Update:
         """One step; beyond the trained ones, the multipliers of the last."""
         alpha, factor = self.multipliers(step, parameters, gradients, lead)
-        beta, means = self._betas(parameters, factor, lead)
+        if not lead and not len(self.own) and plain(alpha, factor, *parameters.values(), *gradients.values()):
+            beta = factor if self.beta == "direct" else 1 - factor
+            return Update(updated(parameters, gradients, alpha, beta), {"alpha": alpha.detach(), "beta": beta.detach()})
+        betas, means = self._betas(parameters, factor, lead)
         record = {"alpha": alpha.detach(), "beta": means.detach()}
-        return Update(alfa_step(parameters, gradients, alpha, beta, lead), record)
+        return Update(alfa_step(parameters, gradients, alpha, betas, lead), record)
 
     def multipliers(self, step: int, parameters: Tensors, gradients: Tensors, lead: int) -> tuple[Tensor, Tensor]:
         """alpha and b0 b1 of a step, (*task, N) each."""
