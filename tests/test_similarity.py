@@ -65,6 +65,18 @@ def test_kernel_equals_numpy_to_the_bit(n, columns, monkeypatch):
     assert np.array_equal(cosine_similarities(query, keys), compiled)
 
 
+@pytest.mark.parametrize("kernel", [True, False])
+def test_dots_of_chosen_rows_are_those_of_all_rows(kernel, monkeypatch):
+    """Three queries that choose 2, 0 and 3 of 17 rows, one of them twice."""
+    if not kernel:
+        monkeypatch.setattr(similarity, "_library", lambda: None)
+    query, keys = rows(3, 45, 12), rows(17, 45, 13)
+    whole = dot_similarities(query, keys)
+    chosen = similarity.row_dots(query, keys, np.array([0, 2, 2, 5]), np.array([16, 3, 0, 0, 9]))
+    assert np.array_equal(chosen, [whole[0, 16], whole[0, 3], whole[2, 0], whole[2, 0], whole[2, 9]])
+    assert np.array_equal(similarity.squared_lengths(keys), np.diag(dot_similarities(keys, keys)))
+
+
 def test_numpy_blocks_do_not_change_results(monkeypatch):
     query, keys = rows(13, 70, 5), rows(6, 70, 6)
     whole = similarity._dots_numpy(query, keys)

@@ -37,14 +37,16 @@ def _library() -> ctypes.CDLL | None:
 
 
 def _typed(found: ctypes.CDLL) -> ctypes.CDLL:
-    rows, values, number = (
+    rows, values, whole, number = (
         np.ctypeslib.ndpointer(np.float32, flags="C_CONTIGUOUS"),
         np.ctypeslib.ndpointer(np.float64, flags=("C_CONTIGUOUS", "WRITEABLE")),
+        np.ctypeslib.ndpointer(np.int64, flags="C_CONTIGUOUS"),
         ctypes.c_int64,
     )
     found.modicum_dots.argtypes = [rows, rows, number, number, number, values]
     found.modicum_squares.argtypes = [rows, number, number, values]
-    found.modicum_dots.restype = found.modicum_squares.restype = None
+    found.modicum_row_dots.argtypes = [rows, number, rows, number, whole, whole, values]
+    found.modicum_dots.restype = found.modicum_squares.restype = found.modicum_row_dots.restype = None
     return found
 
 
@@ -107,6 +109,26 @@ def _squares(x: Rows) -> Values:
         return _squares_numpy(x)
     out = np.empty(len(x))
     compiled.modicum_squares(x, len(x), x.shape[1], out)
+    return out
+
+
+def squared_lengths(x: Rows) -> Values:
+    """Dot product of every row of a contiguous float32 (n, D) with itself, float64 (n,), in the fixed order."""
+    return _squares(x)
+
+
+def row_dots(query: Rows, keys: Rows, start: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> Values:
+    """Dot products of chosen rows in the fixed order: entry i is that of query q and keys[rows[i]], where q is the query
+    with start[q] <= i < start[q + 1]. float64, as long as rows.
+
+    query (Q, D) and keys (n, D) contiguous float32, start (Q + 1,) rising from 0, rows within 0..n - 1; none is checked.
+    """
+    out = np.empty(len(rows))
+    if (compiled := _library()) is not None:
+        compiled.modicum_row_dots(query, len(query), keys, query.shape[1], start, rows, out)
+        return out
+    for q in range(len(query)):
+        out[start[q] : start[q + 1]] = _dots_numpy(query[q : q + 1], keys[rows[start[q] : start[q + 1]]])[0]
     return out
 
 
