@@ -60,13 +60,14 @@ class Train:
     threads: int | None = None  # CPU threads of torch
     resume: bool = False  # go on from the last checkpoint in the run folder
     # optimisation
-    optimizer: Literal["sgd", "adam"] = usual("adam")  # sgd: Nesterov momentum 0.9; for reptile and reptile-wc plain
+    optimizer: Literal["sgd", "adam", "adamw"] = usual("adam")  # sgd: Nesterov momentum 0.9 (reptile: plain); rac: adamw
     learning_rate: float = usual(1e-3)  # learning rate at the start (rac from trained weights: 1e-4)
     weight_decay: float = usual(0.0)  # L2 penalty (rac: 0.02)
     clip: float | None = None  # entries of a step's gradient are clamped to +- this (MAML++, released code: 10)
+    clip_norm: float | None = None  # a step's gradient is shortened to this L2 norm (rac: 1)
     schedule: Schedule = usual("halving")  # how the learning rate falls; lee and classical: as published (rac: cosine-warm)
     halve_every: int = 2_000  # steps between two halvings of the learning rate under the schedule halving
-    warmup: int = usual(0)  # steps at the start that run at a tenth of the learning rate
+    warmup: int = usual(0)  # steps at the start at a tenth of the learning rate (cosine-warm: rising to it)
     skip_diverged: int = 0  # leave out up to so many steps whose loss or gradient is not finite, instead of stopping
     precision: Precision = "float32"  # numbers of the forward pass; bfloat16: automatic mixed precision
     # pictures
@@ -158,7 +159,9 @@ class Train:
             require((getattr(self, name) or 0) >= 0, f"{name}: expected 0 or more, found {getattr(self, name)}")
         for name in ("learning_rate", "inner_rate", "penalty", "svm_c", "probe_c"):
             require(getattr(self, name) > 0, f"{name}: expected more than 0, found {getattr(self, name)}")
-        require(self.clip is None or self.clip > 0, f"clip: expected more than 0, found {self.clip}")
+        for name in ("clip", "clip_norm"):
+            value = getattr(self, name)
+            require(value is None or value > 0, f"{name}: expected more than 0, found {value}")
         for name in ("weight_decay", "coefficient", "clustering"):
             require(getattr(self, name) >= 0, f"{name}: expected 0 or more, found {getattr(self, name)}")
         require(self.ways >= 2, f"ways: expected at least 2 classes to tell apart, found {self.ways}")

@@ -201,7 +201,8 @@ class ReptileObjective(AbstractObjective):
         if config.inner_batch is not None:
             require_size(config.inner_batch, config.ways * config.shots)
         self.sampler, pixels = task_sampler(config, pictures)
-        plain = "" if config.optimizer == "sgd" else "adam takes the displacements: --optimizer sgd is Reptile as published"
+        told = f"{config.optimizer} takes the displacements: --optimizer sgd is Reptile as published"
+        plain = "" if config.optimizer == "sgd" else told
         self.note = "; ".join(text for text in (self.sampler.note, plain) if text)
         self.pixels: Pixels = resident(pixels, device)
         self.module = self.learner = build_gradient_learner(config, image_spec(pictures)).to(device)

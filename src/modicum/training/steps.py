@@ -51,16 +51,29 @@ def _there(logits: Tensor, episode: Episode) -> tuple[Tensor, Tensor]:
 
 
 def make_optimizer(module: nn.Module, config: Train) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum 0.9 (Lee et al. 2019) or Adam (Snell et al. 2017)."""
+    """SGD with Nesterov momentum 0.9 (Lee et al. 2019), Adam (Snell et al. 2017), or AdamW (Long et al. 2022, table S7).
+
+    Adam's weight decay is a penalty of the loss, AdamW's a factor on the weights (Loshchilov and Hutter, arXiv 1711.05101),
+    here on all parameters: betas 0.9 and 0.999, epsilon 1e-8.
+    """
     parameters = [p for p in module.parameters() if p.requires_grad]
     if config.optimizer == "sgd":
         return torch.optim.SGD(
             parameters, config.learning_rate, momentum=0.9, nesterov=True, weight_decay=config.weight_decay
         )
-    return torch.optim.Adam(parameters, config.learning_rate, weight_decay=config.weight_decay)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, config.learning_rate, weight_decay=config.weight_decay)
 
 
 def finite_gradients(parameters: Sequence[nn.Parameter]) -> bool:
     """Whether every entry of every gradient is finite; one look at all of them."""
     largest = [p.grad.detach().abs().amax() for p in parameters if p.grad is not None and p.numel()]
     return not largest or bool(torch.isfinite(torch.stack(largest)).all())
+
+
+def clip_gradients(parameters: Sequence[nn.Parameter], config: Train) -> None:
+    """Clamp the entries of gradients to +- `clip`, and shorten all of them together to the L2 norm `clip_norm`."""
+    if config.clip is not None:
+        nn.utils.clip_grad_value_(parameters, config.clip)
+    if config.clip_norm is not None:
+        nn.utils.clip_grad_norm_(parameters, config.clip_norm)

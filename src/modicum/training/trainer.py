@@ -29,7 +29,7 @@ from modicum.training.processes import first_alone, local_device, processes, sum
 from modicum.training.regression import RegressionSubject, RegressionTasks, open_tasks
 from modicum.training.runs import environment, read_record, require_same, require_same_data, write_run
 from modicum.training.schedules import learning_rate_factor
-from modicum.training.steps import finite_gradients, make_optimizer
+from modicum.training.steps import clip_gradients, finite_gradients, make_optimizer
 from modicum.training.subjects import AbstractSubject, PictureSubject
 
 LOG_EVERY = 50
@@ -92,7 +92,9 @@ class Trainer:
         `TrainingError` where a loss or gradient is not finite, once `skip_diverged` such steps were left out.
         """
         config = self.config
-        factor = learning_rate_factor(config.schedule, self.step, config.steps, config.halve_every, config.warmup)
+        factor = learning_rate_factor(
+            config.schedule, self.step, config.steps, config.halve_every, config.warmup, config.learning_rate
+        )
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * factor
         self.optimizer.zero_grad(set_to_none=True)
@@ -114,8 +116,7 @@ class Trainer:
         sum_gradients(trained)
         if config.skip_diverged and not finite_gradients(trained):
             return self._left_out(TrainingError(self._diverged(value, "its gradient is not finite")))
-        if config.clip is not None:
-            torch.nn.utils.clip_grad_value_(trained, config.clip)
+        clip_gradients(trained, config)
         self.optimizer.step()
         buffers = sum_buffers(part.buffers, part.share)
         for name, buffer in self.objective.buffered.named_buffers():
