@@ -15,14 +15,16 @@ from modicum.similarity import cosine_similarities
 
 
 class ListMemory(AbstractMemory):
-    """Items in a dict. counting: whether it has `last_change`, which saves asking for payloads again."""
+    """Items in a dict. counting: whether `last_change` says something, which saves asking for payloads again."""
 
     def __init__(self, dim: int, counting: bool = True) -> None:
         self.info = MemoryInfo(dim)
         self.kept: dict[int, tuple[Item, np.ndarray]] = {}
         self.asked = self.changed = self.looked_up = 0
-        if counting:
-            self.last_change = lambda: self.changed
+        self.counting = counting
+
+    def last_change(self) -> int | None:
+        return self.changed if self.counting else None
 
     def add(self, embeddings, labels=None, *, texts=None, names=None, source="", ids=None, digests=None):
         rows = np.asarray(embeddings, np.float32)

@@ -175,6 +175,13 @@ class AbstractMemory(ABC):
     def snapshot(self, target: Path | str) -> None:
         """Write a consistent copy of the memory as it is now, whole or not at all; refused where something is there."""
 
+    def last_change(self) -> int | None:
+        """A number that is another one after every change, by whichever process; cheap. None: the store does not count them.
+
+        Readers that keep payloads read them again when it differs, and every time where it is None.
+        """
+        return None
+
     @abstractmethod
     def stats(self) -> Stats:
         """Counts and sizes."""

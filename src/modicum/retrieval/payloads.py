@@ -16,12 +16,6 @@ if TYPE_CHECKING:
 _ATTEMPTS = 4
 
 
-def last_change(memory: AbstractMemory) -> int | None:
-    """A number that is another one after every change of a memory, by whichever process; None where it does not count."""
-    counted = getattr(memory, "last_change", None)
-    return None if counted is None else int(counted())
-
-
 class Payloads:
     """Items of a memory by id. A memory that does not count its changes is asked anew every time.
 
@@ -36,7 +30,7 @@ class Payloads:
 
     def refresh(self) -> int:
         """Forget everything if the memory changed since the last call, or may have; returns the state."""
-        now = last_change(self.memory)
+        now = self.memory.last_change()
         if now is None or now != self._change:
             self._change = now
             self._items.clear()
