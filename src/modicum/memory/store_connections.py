@@ -1,0 +1,144 @@
+"""Connections to a memory's database: readers lent to threads, one writer, and checkpoints beside the commits.
+
+A commit ends when SQLite's write-ahead log is on the disk. Copying the log's pages into the database (a checkpoint) is done
+by a thread of its own once the log is large, so that no commit waits for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from modicum.errors import ConfigError, WriteError
+from modicum.memory.store_schema import connect, translated
+
+LOG_SIZE = 64_000_000
+"""Bytes of write-ahead log from which on a checkpoint is made; what a killed process leaves is read in about 0.1 s."""
+
+
+class Connections:
+    """All connections of one open memory. readonly: writing is refused."""
+
+    def __init__(self, path: Path, readonly: bool = False) -> None:
+        self.path, self.readonly = path, readonly
+        self._process = os.getpid()
+        self._idle: list[sqlite3.Connection] = []
+        self._all: list[sqlite3.Connection] = []
+        self._pinned = threading.local()
+        self._lock = threading.RLock()
+        self._writer: sqlite3.Connection | None = None
+        self._checkpoint: threading.Thread | None = None
+        self._closed = False
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise ConfigError(f"{self.path}: the memory is closed; open it again")
+        if os.getpid() != self._process:
+            raise ConfigError(
+                f"{self.path}: opened in process {self._process} and used in its fork {os.getpid()}; open it in each "
+                "process (start workers by spawn)"
+            )
+
+    def _open(self, readonly: bool, cache: int) -> sqlite3.Connection:
+        connection = connect(self.path, readonly=readonly, cache=cache)
+        self._all.append(connection)
+        return connection
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[sqlite3.Connection]:
+        """A connection for reading, nobody else's until the block ends; inside `reading` that thread's own."""
+        self._check_usable()
+        if pinned := getattr(self._pinned, "connection", None):
+            with translated(self.path):
+                yield pinned
+            return
+        with translated(self.path):
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                connection = self._open(self.readonly, cache=16)
+            try:
+                yield connection
+            finally:
+                self._idle.append(connection)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Inside the block all reads of this thread see the memory as it is now, whatever others commit meanwhile."""
+        if getattr(self._pinned, "connection", None):
+            yield
+            return
+        with self.lent() as connection:
+            connection.execute("BEGIN")
+            connection.execute("SELECT count(*) FROM info").fetchone()  # a transaction begins with its first read
+            self._pinned.connection = connection
+            try:
+                yield
+            finally:
+                self._pinned.connection = None
+                connection.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction: committed and durable when the block ends, undone where it raises; one at a time."""
+        self._check_usable()
+        if self.readonly:
+            raise WriteError(f"{self.path}: the memory was opened for reading only; nothing was changed")
+        with self._lock, translated(self.path):
+            if self._writer is None:
+                self._writer = self._open(False, cache=64)
+            connection = self._writer
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    with contextlib.suppress(sqlite3.Error):
+                        connection.execute("ROLLBACK")
+                raise
+        self._checkpoint_if_due()
+
+    def _checkpoint_if_due(self) -> None:
+        running = self._checkpoint is not None and self._checkpoint.is_alive()
+        if running or log_size(self.path) < LOG_SIZE:
+            return
+        self._checkpoint = threading.Thread(target=self.checkpoint, name="checkpoint", daemon=True)
+        self._checkpoint.start()
+
+    def checkpoint(self) -> bool:
+        """Copy the log into the database and begin it anew; False where a reader or writer was in the way, or the disk.
+
+        Most is copied while others write; only what they wrote meanwhile is copied while they wait.
+        """
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(connect(self.path, wait=0.05)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            with self._lock:
+                (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return not busy
+        return False
+
+    def close(self) -> None:
+        """Close all connections; the last process to do so leaves a database without a log."""
+        if self._closed or os.getpid() != self._process:
+            return
+        self._closed = True
+        if self._checkpoint is not None:
+            self._checkpoint.join()
+        with self._lock:
+            for connection in self._all:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.close()
+            self._all, self._idle, self._writer = [], [], None
+
+
+def log_size(path: Path) -> int:
+    """Bytes of a database's write-ahead log, 0 where there is none."""
+    try:
+        return os.stat(f"{path}-wal").st_size
+    except OSError:
+        return 0
