@@ -10,7 +10,6 @@ log that held them are gone when all processes have closed the memory.
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -72,11 +71,7 @@ class Store:
         if not len(batch.ids):
             return
         with self._connections.writing() as connection:
-            try:
-                rows.insert(connection, batch)
-            except sqlite3.IntegrityError as error:
-                connection.execute("ROLLBACK")
-                raise rows.clashes(connection, batch) from error
+            rows.insert(connection, batch)
 
     def remove(self, ids: npt.ArrayLike) -> int:
         """Remove items in one commit; returns how many. Refused: an unknown id, an id given twice."""
@@ -109,12 +104,10 @@ class Store:
     def items(self, source: str | None = None, label: str | None = None) -> Iterator[Item]:
         """All items, or those of a source and/or label, by rising id, as they were when the first was asked for."""
         wanted = [("source.name = ?", source), ("label.name = ?", label)]
-        where = " AND ".join(clause for clause, value in wanted if value is not None)
+        where = "".join(f"AND {clause} " for clause, value in wanted if value is not None)
         values = [value for _, value in wanted if value is not None]
         with self._connections.lent() as connection:
-            cursor = connection.execute(f"{rows.ITEM} {'WHERE ' + where if where else ''} ORDER BY item.id", values)
-            for part in rows.batched(cursor, 1024):
-                yield from map(Item._make, part)
+            yield from map(Item._make, rows.in_order(connection, rows.ITEM, where=where, values=values))
 
     def ids_of(self, source: str, names: Sequence[str]) -> list[int | None]:
         """Ids of named items of a source, None where there is none."""
@@ -172,11 +165,8 @@ class Store:
 
         wanted = check_ids(ids)
         unique = list(dict.fromkeys(wanted))
-        found: list[tuple[int, int, bytes]] = []
-        with self._connections.lent() as connection:
-            for part in rows.chunks(unique):
-                query = f"SELECT id, sum, data FROM item JOIN vector USING (place) WHERE id IN {rows.marks(part)}"
-                found += connection.execute(query, part).fetchall()
+        with self.reading(), self._connections.lent() as connection:
+            found = list(rows.by_id(connection, rows.VECTOR, unique))
         where = {row[0]: index for index, row in enumerate(found)}
         rows.refuse_unknown(unique, where)
         _, vectors = rows.decode(self.path, self.info.dim, found)
@@ -184,9 +174,8 @@ class Store:
 
     def all_vectors(self, batch: int = 4096, start: int = -1) -> Iterator[tuple[Ints, Rows]]:
         """(ids (n,), embeddings (n, D)) of the items with ids above `start`, by rising id, `batch` at a time."""
-        query = "SELECT id, sum, data FROM item JOIN vector USING (place) WHERE id > ? ORDER BY id"
         with self._connections.lent() as connection:
-            for part in rows.batched(connection.execute(query, [start]), batch):
+            for part in rows.batched(rows.in_order(connection, rows.VECTOR, start), batch):
                 yield rows.decode(self.path, self.info.dim, part)
 
     def added_vectors(self, after: int = 0, batch: int = 4096) -> Iterator[tuple[Ints, Rows]]:

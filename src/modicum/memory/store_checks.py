@@ -74,6 +74,16 @@ def problems(connection: sqlite3.Connection, dim: int) -> list[str]:
 
 
 _COUNTS = [
+    (
+        "SELECT item.id FROM item LEFT JOIN recent r ON r.id = item.id LEFT JOIN settled s ON s.id = item.id "
+        "WHERE (r.place IS item.place) + (s.place IS item.place) != 1",
+        "item {} is not found by its id, or twice",
+    ),
+    (
+        "SELECT ids.id FROM (SELECT * FROM recent UNION ALL SELECT * FROM settled) AS ids "
+        "LEFT JOIN item USING (place) WHERE item.place IS NULL",
+        "the id {} has no item",
+    ),
     ("SELECT id FROM item LEFT JOIN vector USING (place) WHERE vector.place IS NULL", "item {} has no embedding"),
     ("SELECT place FROM vector LEFT JOIN item USING (place) WHERE item.place IS NULL", "the embedding at {} has no item"),
     ("SELECT id FROM item LEFT JOIN source ON source.key = source WHERE source.key IS NULL", "item {} has no source"),

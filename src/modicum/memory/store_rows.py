@@ -6,8 +6,10 @@ import sqlite3
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
+from itertools import islice, product
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -21,8 +23,14 @@ if TYPE_CHECKING:
 
 CHUNK = 500  # ids in one query
 
-ITEM = """SELECT item.id, source.name, item.name, label.name, item.text, item.time, item.digest FROM item
-JOIN source ON source.key = item.source LEFT JOIN label ON label.key = item.label"""
+RECENT = 32_768  # ids from which on they are settled
+BY_ID = ("recent", "settled")
+
+ITEM = """SELECT item.id, source.name, item.name, label.name, item.text, item.time, item.digest
+FROM {ids} AS ids CROSS JOIN item ON item.place = ids.place
+CROSS JOIN source ON source.key = item.source LEFT JOIN label ON label.key = item.label"""
+
+VECTOR = "SELECT ids.id, sum, data FROM {ids} AS ids CROSS JOIN vector ON vector.place = ids.place"
 
 
 class Found(NamedTuple):
@@ -55,12 +63,33 @@ def refuse_unknown(ids: Sequence[int], known: Any) -> None:
         raise DataError(f"ids: no item has the id {shown(unknown)}; see `modicum memory list`. Nothing was changed")
 
 
+def by_id(connection: sqlite3.Connection, query: str, ids: Sequence[int]) -> Iterator[Any]:
+    """Rows of a query over "{ids} AS ids" for some ids, in any order."""
+    for part, table in product(chunks(ids), BY_ID):
+        yield from connection.execute(f"{query.format(ids=table)} WHERE ids.id IN {marks(part)}", part)
+
+
+def in_order(
+    connection: sqlite3.Connection, query: str, start: int = -1, where: str = "", values: Sequence[Any] = ()
+) -> Iterator[Any]:
+    """Rows of such a query for all ids above `start`, by rising id, as they were when the first was asked for."""
+    texts = [f"{query.format(ids=table)} WHERE ids.id > ? {where} ORDER BY ids.id" for table in BY_ID]
+    cursors = [connection.execute(text, [start, *values]) for text in texts]
+    try:
+        yield from merge(*cursors, key=itemgetter(0))
+    finally:
+        for cursor in cursors:
+            cursor.close()
+
+
+_FOUND = "SELECT ids.id, item.place, source, label FROM {ids} AS ids CROSS JOIN item ON item.place = ids.place"
+
+
 def find(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, Found]:
     """Places, sources and labels of items by id; refuses unknown ids and ids given twice."""
     found = {}
-    for part in chunks(ids):
-        query = f"SELECT id, place, source, label FROM item WHERE id IN {marks(part)}"
-        found.update({row[0]: Found(*row[1:]) for row in connection.execute(query, part)})
+    for row in by_id(connection, _FOUND, ids):
+        found[row[0]] = Found(*row[1:])
     refuse_unknown(ids, found)
     if twice := [id_ for id_, times in Counter(ids).items() if times > 1]:
         raise DataError(f"ids: given more than once: {shown(twice)}. Nothing was changed")
@@ -86,20 +115,31 @@ def uncount(connection: sqlite3.Connection, table: Literal["source", "label"], k
 
 
 def insert(connection: sqlite3.Connection, batch: Batch) -> None:
-    """Write a batch that was checked; `sqlite3.IntegrityError` where an id or name is there already."""
-    ids = [int(id_) for id_ in batch.ids]
+    """Write a batch that was checked; refuses ids and names that are there already."""
+    ids = batch.ids.tolist()
+    if known := [row[0] for row in by_id(connection, "SELECT ids.id FROM {ids} AS ids", ids)]:
+        raise DataError(f"ids: there is an item already with the id {shown(known)}. Nothing was added")
     place = log_change(connection, "add", ids)
     source = count_names(connection, "source", {batch.source: len(ids)})[batch.source]
     labels = count_names(connection, "label", Counter(label for label in batch.labels if label is not None))
     keys = [None if label is None else labels[label] for label in batch.labels]
-    now = time.time()
-    times = [now] * len(ids) if batch.times is None else [float(value) for value in batch.times]
+    times = [time.time()] * len(ids) if batch.times is None else [float(value) for value in batch.times]
     places = range(place, place + len(ids))
     rows = zip(places, ids, [source] * len(ids), batch.names, keys, batch.texts, times, batch.digests, strict=True)
-    connection.executemany("INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    try:
+        connection.executemany("INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    except sqlite3.IntegrityError as error:
+        names = list(named(connection, batch.source, batch.names))
+        raise DataError(
+            f"names: source {batch.source!r} has items already named {shown(names)}. Nothing was added"
+        ) from error
+    connection.executemany("INSERT INTO recent VALUES (?, ?)", sorted(zip(ids, places, strict=True)))
     blobs = [memoryview(row) for row in batch.vectors]
     sums = [zlib.crc32(blob) for blob in blobs]
     connection.executemany("INSERT INTO vector VALUES (?, ?, ?)", zip(places, sums, blobs, strict=True))
+    if connection.execute("SELECT count(*) FROM recent").fetchone()[0] >= RECENT:
+        connection.execute("INSERT INTO settled SELECT id, place FROM recent ORDER BY id")
+        connection.execute("DELETE FROM recent")
 
 
 def delete(connection: sqlite3.Connection, ids: Sequence[int]) -> None:
@@ -108,9 +148,15 @@ def delete(connection: sqlite3.Connection, ids: Sequence[int]) -> None:
     places = [(item.place,) for item in found.values()]
     connection.executemany("DELETE FROM vector WHERE place = ?", places)
     connection.executemany("DELETE FROM item WHERE place = ?", places)
+    _forget_ids(connection, ids)
     uncount(connection, "source", Counter(item.source for item in found.values()))
     uncount(connection, "label", Counter(item.label for item in found.values() if item.label is not None))
     log_change(connection, "remove", ids)
+
+
+def _forget_ids(connection: sqlite3.Connection, ids: Sequence[int]) -> None:
+    for table in BY_ID:
+        connection.executemany(f"DELETE FROM {table} WHERE id = ?", [(id_,) for id_ in sorted(ids)])
 
 
 def delete_source(connection: sqlite3.Connection, source: str) -> int:
@@ -123,6 +169,7 @@ def delete_source(connection: sqlite3.Connection, source: str) -> int:
     labels = connection.execute("SELECT label, count(*) FROM item WHERE source = ? GROUP BY label", row).fetchall()
     connection.execute("DELETE FROM vector WHERE place IN (SELECT place FROM item WHERE source = ?)", row)
     connection.execute("DELETE FROM item WHERE source = ?", row)
+    _forget_ids(connection, ids)
     connection.execute("DELETE FROM source WHERE key = ?", row)
     uncount(connection, "label", {key: items for key, items in labels if key is not None})
     log_change(connection, "remove", ids)
@@ -142,17 +189,6 @@ def relabel(connection: sqlite3.Connection, ids: Sequence[int], label: str | Non
     log_change(connection, "relabel", ids)
 
 
-def clashes(connection: sqlite3.Connection, batch: Batch) -> DataError:
-    """What is there already of a batch that could not be inserted."""
-    known = []
-    for part in chunks([int(id_) for id_ in batch.ids]):
-        known += [row[0] for row in connection.execute(f"SELECT id FROM item WHERE id IN {marks(part)}", part)]
-    if known:
-        return DataError(f"ids: there is an item already with the id {shown(known)}. Nothing was added")
-    names = list(named(connection, batch.source, batch.names))
-    return DataError(f"names: source {batch.source!r} has an item already named {shown(names)}. Nothing was added")
-
-
 def named(connection: sqlite3.Connection, source: str, names: Sequence[str]) -> dict[str, int]:
     """Ids of a source's items by name, of those there are."""
     row = connection.execute("SELECT key FROM source WHERE name = ?", [source]).fetchone()
@@ -166,9 +202,8 @@ def named(connection: sqlite3.Connection, source: str, names: Sequence[str]) -> 
 def items_of(connection: sqlite3.Connection, ids: Sequence[int]) -> list[Item]:
     """Items in the order of ids, which may repeat; refuses unknown ones."""
     found: dict[int, Item] = {}
-    for part in chunks(list(dict.fromkeys(ids))):
-        rows = connection.execute(f"{ITEM} WHERE item.id IN {marks(part)}", part)
-        found.update({row[0]: Item(*row) for row in rows})
+    for row in by_id(connection, ITEM, list(dict.fromkeys(ids))):
+        found[row[0]] = Item(*row)
     refuse_unknown(ids, found)
     return [found[id_] for id_ in ids]
 
@@ -184,10 +219,8 @@ def decode(path: Path, dim: int, rows: Sequence[tuple[int, int, bytes]]) -> tupl
     return np.array([row[0] for row in rows], dtype=np.int64), vectors.astype(np.float32, copy=True)
 
 
-def batched(rows: sqlite3.Cursor, size: int) -> Iterator[list[Any]]:
-    """Rows of a cursor, `size` at a time; the cursor is closed at the end, also where the reader stops early."""
-    try:
-        while part := list(islice(rows, size)):
-            yield part
-    finally:
-        rows.close()
+def batched(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Rows, `size` at a time."""
+    rows = iter(rows)
+    while part := list(islice(rows, size)):
+        yield part

@@ -1,9 +1,10 @@
 """The database file of a memory: tables, how it is made, opened and recognised, and what its errors mean.
 
-Tables. `item`: one row an item under the number of the change that added it, so that new rows are written beside each
-other; its id is in an index of its own, which is where hashed ids scatter. `vector`: float32 little-endian and their
-CRC-32, under the same number. `source`, `label`: their names and how many items have them. `change`: what each commit
-added, removed or relabelled, with a random stamp. `info`: what the memory was created for.
+Tables. `item`: one row an item under the number of the change that added it (its place), so that new rows are written
+beside each other. `vector`: float32 little-endian and their CRC-32, by place. `recent`, `settled`: places by id; hashed ids
+scatter over all pages of such a table, so new ones go to the small `recent`, and from there many at a time to `settled`.
+`source`, `label`: their names and how many items have them. `change`: what each commit added, removed or relabelled, with
+a random stamp. `info`: what the memory was created for.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ CREATE TABLE item (
   place INTEGER PRIMARY KEY, id INTEGER NOT NULL, source INTEGER NOT NULL, name TEXT NOT NULL,
   label INTEGER, text TEXT, time REAL NOT NULL, digest TEXT NOT NULL
 );
-CREATE UNIQUE INDEX item_id ON item (id);
+CREATE TABLE recent (id INTEGER PRIMARY KEY, place INTEGER NOT NULL);
+CREATE TABLE settled (id INTEGER PRIMARY KEY, place INTEGER NOT NULL);
 CREATE UNIQUE INDEX item_name ON item (source, name);
 CREATE TABLE vector (place INTEGER PRIMARY KEY, sum INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE TABLE change (
