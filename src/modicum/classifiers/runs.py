@@ -77,7 +77,7 @@ def request_of_run(run: Path | str, head: str | None = None, folds: int = 5, see
     from modicum.training.runs import load_learner
 
     learner, config, _ = load_learner(run)
-    own = "auto" if config.method in ("classical", *GRADIENT_METHODS) else config.method
+    own = "auto" if config.method in ("classical", "rac", *GRADIENT_METHODS) else config.method
     plain = Request("auto", folds, seed)
     if head == "mct" and config.method in LEARNED_BY and trained_lengths(learner.head) is not None:
         own = "mct"

@@ -73,7 +73,7 @@ def settle(config: Train) -> None:
     values: dict[str, Any] = {}
     rac = config.method == RAC
     if rac:
-        trained = config.pretrained is not None or config.backbone.startswith(("timm/", "torchvision/"))
+        trained = config.pretrained is not None and config.decouple == "none"
         values = {**USUAL, "learning_rate": TUNED_RATE if trained else FRESH_RATE}
         object.__setattr__(config, "clip_norm", 1.0 if config.clip_norm is None else config.clip_norm)
     for field in fields(config):

@@ -11,7 +11,7 @@ from modicum.registry import HEADS, LEARNERS
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Accuracy of a run (regression: squared error) over many tasks, with 95 % interval and one standard error."""
+    """Accuracy of a run (regression: squared error) over many tasks, with 95 % interval; of rac on held-out pictures."""
 
     run: str  # folder of `train`
     data: str | None = None  # as in `train` (default: what the run was trained on)
@@ -33,12 +33,20 @@ class Evaluate:
     device: str = "auto"  # auto | cpu | cuda
     json: str | None = None  # write the result here too
     pictures: bool = True  # keep sample pictures for the report
+    # runs of rac
+    memory: str | None = None  # read this memory instead of the run's (of the same encoder)
+    neighbours: int | None = None  # items retrieved for each picture (default: as trained)
+    votes: bool = False  # also 1-NN, votes of the neighbours, and their interpolation with the base branch
+    interpolation: float = 0.5  # weight of the votes in it, the rest is the base branch's
+    tau_norm: float | None = None  # rows of linear layers over their length to this power, without biases (0 to 1)
+    group: str | None = None  # CSV column whose pictures belong together, in --data
 
     def __post_init__(self) -> None:
         require(self.ways >= 2, f"ways: expected at least 2, found {self.ways}")
         require(min(self.shots, default=1) >= 1, f"shots: expected numbers of at least 1, found {self.shots}")
         require(self.tasks >= 2, f"tasks: expected at least 2, for an interval needs a spread; found {self.tasks}")
-        for name in ("queries", "points", "inner_steps"):
+        require(0 <= self.interpolation <= 1, f"interpolation: expected 0 to 1, found {self.interpolation}")
+        for name in ("queries", "points", "inner_steps", "neighbours"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"{name}: expected at least 1, found {value}")
         require_known("split", self.split, ("train", "val", "test", "all"))

@@ -44,7 +44,7 @@ _COUNTS = (
 class Train:
     """Meta-training on few-shot tasks, classical training, or rac; under torchrun, processes share every step."""
 
-    data: str  # folder, CSV, zip, or digits | omniglot | cifar-fs | fc100 | mini-imagenet | sinusoids (regression)
+    data: str  # folder, CSV, zip, or digits | omniglot | cifar100 | cifar-fs | fc100 | mini-imagenet | sinusoids
     out: str  # folder of the run, made here
     root: str | None = None  # where known data sets lie (default: MODICUM_DATA)
     splits: str | None = None  # JSON file with the classes of each split; without one 64/16/20 by a seeded rule
@@ -122,7 +122,7 @@ class Train:
     epochs: int | None = None  # passes over the training pictures, instead of steps
     memory: str | None = None  # a memory to retrieve from (default: one of the training pictures, made in RUN/memory)
     encoder: str | None = None  # frozen encoder of the memory: RUN, timm/NAME, ... (default: the memory's, else pictures)
-    neighbours: int = 30  # items retrieved for each picture
+    neighbours: int = usual(30)  # items retrieved for each picture (at most as many as there are)
     text: str = "random"  # text encoder: random, FILE of word vectors, clip:PATH (trained), clip-frozen:PATH, sentence:PATH
     exclude: Exclude = "identity"  # how a training picture does not find itself; rank: the first item is dropped, always
     cache_neighbours: bool = False  # retrieve once for each training picture as it is, not for its augmented form

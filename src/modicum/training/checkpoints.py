@@ -6,6 +6,7 @@ configuration and the optimiser's plain numbers; enough to go on to the bit on a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from modicum.errors import FileFormatError
 from modicum.files import read_tensors, write_tensors
 
 LAST, BEST = Path("checkpoints/last.safetensors"), Path("checkpoints/best.safetensors")
+OF_ALL_CLASSES: Mapping[str, str] = {"classical": "encoder.", "rac": "base."}
+"""Methods that train on pictures of all classes at once -> what the names of their encoder's tensors begin with."""
 
 
 def _optimizer_parts(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

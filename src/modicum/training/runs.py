@@ -27,7 +27,7 @@ from modicum.episodes.interfaces import AbstractHead
 from modicum.errors import ConfigError, FileFormatError
 from modicum.files import read_json, write_json
 from modicum.registry import GRADIENT_METHODS, HEADS, LEARNERS, resolve
-from modicum.training.checkpoints import BEST, LAST, read_checkpoint, restore_learner
+from modicum.training.checkpoints import BEST, LAST, OF_ALL_CLASSES, read_checkpoint, restore_learner
 from modicum.training.kept import kept_files
 from modicum.training.scoring import Learner
 
@@ -72,12 +72,12 @@ def image_spec(pictures: PictureSet) -> ImageSpec:
 
 
 TEST_HEAD = "metaoptnet-svm"
-"""The head that classically trained encoders are validated and tested with, as in Goldblum et al. 2020, table 3."""
+"""The head that classically trained encoders are tested with, as in Goldblum et al. 2020, table 3; rac's too."""
 
 
 def test_head(config: Train) -> str:
     """The head a run is tested with where no other is asked for: its own, or `TEST_HEAD` after classical training."""
-    return TEST_HEAD if config.method == "classical" else config.method
+    return TEST_HEAD if config.method in OF_ALL_CLASSES else config.method
 
 
 def build_head(config: Train, n_features: int, name: str | None = None) -> AbstractHead:
@@ -154,10 +154,10 @@ def read_record(run: Path | str) -> tuple[Train, dict[str, Any]]:
 
 
 def read_run(run: Path | str) -> tuple[Train, ImageSpec, dict[str, Any]]:
-    """Configuration, picture form and whole record of a run on pictures; `ConfigError` for one on regression tasks."""
+    """Configuration, picture form and whole record of a run on pictures; `ConfigError` for one without an encoder."""
     config, record = read_record(run)
-    if is_regression(config):
-        raise ConfigError(f"{run}: a run on regression tasks has no encoder of pictures; only evaluate and report take it")
+    if is_regression(config) or record.get("encoder", {}) is None:
+        raise ConfigError(f"{run}: a run on regression tasks, or of a retrieval branch alone, has no encoder of pictures")
     try:
         return config, ImageSpec(**record["encoder"]["spec"]), record
     except (KeyError, TypeError, ValueError) as error:
@@ -180,8 +180,8 @@ def load_learner(
         learner = HeadLearner(encoder, build_head(config, encoder.n_features, head or TEST_HEAD), mode)
         return learner.eval(), config, record
     learner = build_learner(config, spec)
-    if config.method == "classical":
-        restore_learner(learner.encoder, tensors, path, "encoder.")
+    if config.method in OF_ALL_CLASSES:
+        restore_learner(learner.encoder, tensors, path, OF_ALL_CLASSES[config.method])
     else:
         restore_learner(learner, tensors, path)
     own = head is None or head == test_head(config)

@@ -24,10 +24,12 @@ from modicum.training.splitting import Parts, training_parts
 class AbstractSubject(ABC):
     """Objective, validation, what a run says of its data, and what it leaves beside checkpoints.
 
-    measure: what validation measures; an "accuracy" is better where it is higher, an "mse" where it is lower.
-    validated: whether there is anything to validate on. digest: of all data. note: what a user should know of it, or "".
+    config: the configuration, completed by what the data decides. measure: what validation measures; an "accuracy" is
+    better where it is higher, an "mse" where it is lower. validated: whether there is anything to validate on. digest: of
+    all data. note: what a user should know of it, or "".
     """
 
+    config: Train
     objective: AbstractObjective
     measure: Literal["accuracy", "mse"]
     validated: bool

@@ -16,8 +16,7 @@ import numpy as np
 import torch
 
 from modicum.configs import Train
-from modicum.configs.regression import is_regression
-from modicum.data.pictures import PictureSet, open_pictures
+from modicum.configs.long_tail import RAC
 from modicum.errors import ConfigError, DataError, TrainingError
 from modicum.files import make_folder
 from modicum.runtime import Progress, Ranks, device
@@ -26,11 +25,12 @@ from modicum.training.interrupts import ctrl_c_between_steps
 from modicum.training.kept import Kept
 from modicum.training.logs import RunLog
 from modicum.training.processes import first_alone, local_device, processes, sum_buffers, sum_gradients, summed, wait
-from modicum.training.regression import RegressionSubject, RegressionTasks, open_tasks
+from modicum.training.regression import RegressionTasks
 from modicum.training.runs import environment, read_record, require_same, require_same_data, write_run
 from modicum.training.schedules import learning_rate_factor
 from modicum.training.steps import clip_gradients, finite_gradients, make_optimizer
-from modicum.training.subjects import AbstractSubject, PictureSubject
+from modicum.training.subject_of import Data, make_subject, open_data
+from modicum.training.subjects import AbstractSubject
 
 LOG_EVERY = 50
 
@@ -51,16 +51,14 @@ class Trainer:
     def __init__(
         self,
         config: Train,
-        data: PictureSet | RegressionTasks,
+        data: Data,
         here: Ranks = Ranks(),  # noqa: B008
+        progress: Progress | None = None,
     ) -> None:
-        self.config, self.run, self.here = config, Path(config.out), here
+        self.run, self.here = Path(config.out), here
         self.device = local_device(device(config.device))
-        self.subject: AbstractSubject = (
-            RegressionSubject(config, data, self.device)
-            if isinstance(data, RegressionTasks)
-            else PictureSubject(config, data, self.device, here)
-        )
+        self.subject: AbstractSubject = make_subject(config, data, self.device, here, progress)
+        self.config = config = self.subject.config
         self.objective = self.subject.objective
         self.module = self.objective.module
         self.optimizer = self.objective.optimizer or make_optimizer(self.module, config)
@@ -212,20 +210,13 @@ def train(config: Train, progress: Progress | None = None, tasks: RegressionTask
     with processes(device(config.device)) as here:
         if (run / "config.json").exists() and not config.resume:
             raise ConfigError(f"out: {run} already holds a run; give --resume to go on with it, or another --out")
-        if config.method != "classical" and config.batch < here.size:
+        if config.method not in ("classical", RAC) and config.batch < here.size:
             raise ConfigError(f"batch: {config.batch} tasks cannot be shared by {here.size} processes; take {here.size}")
         told = progress if here.rank == 0 else None
         with first_alone(here):
-            data = (tasks or open_tasks(config)) if is_regression(config) else _pictures(config, told)
+            config, data = open_data(config, tasks, told)
         with torch.random.fork_rng():
-            return _trained(Trainer(config, data, here), told)
-
-
-def _pictures(config: Train, progress: Progress | None) -> PictureSet:
-    return open_pictures(
-        config.data, root=config.root, size=config.image_size, channels=config.channels, splits=config.splits,
-        seed=config.seed, progress=progress,
-    )  # fmt: skip
+            return _trained(Trainer(config, data, here, told), told)
 
 
 def _trained(trainer: Trainer, progress: Progress | None) -> TrainResult:

@@ -1,0 +1,45 @@
+"""The data of a training and its subject: few-shot tasks of pictures, pictures of all classes, or regression tasks."""
+
+from __future__ import annotations
+
+import torch
+
+from modicum.configs import Train
+from modicum.configs.long_tail import RAC
+from modicum.configs.regression import is_regression
+from modicum.data.pictures import PictureSet, open_pictures
+from modicum.runtime import Progress, Ranks
+from modicum.training.regression import RegressionSubject, RegressionTasks, open_tasks
+from modicum.training.subjects import AbstractSubject, PictureSubject
+
+Data = PictureSet | RegressionTasks
+
+
+def open_data(config: Train, tasks: RegressionTasks | None = None, progress: Progress | None = None) -> tuple[Train, Data]:
+    """(configuration, completed where the data decides, data it names); tasks: those of one's own instead.
+
+    Errors as `open_pictures` and `open_tasks`.
+    """
+    if is_regression(config):
+        return config, tasks or open_tasks(config)
+    if config.method == RAC:
+        from modicum.training.supervised_data import open_all_classes
+
+        return open_all_classes(config, progress)
+    return config, open_pictures(
+        config.data, root=config.root, size=config.image_size, channels=config.channels, splits=config.splits,
+        seed=config.seed, progress=progress,
+    )  # fmt: skip
+
+
+def make_subject(
+    config: Train, data: Data, device: torch.device, here: Ranks, progress: Progress | None = None
+) -> AbstractSubject:
+    """The subject of a configuration on its data."""
+    if isinstance(data, RegressionTasks):
+        return RegressionSubject(config, data, device)
+    if config.method == RAC:
+        from modicum.training.supervised import SupervisedSubject
+
+        return SupervisedSubject(config, data, device, here, progress)
+    return PictureSubject(config, data, device, here)

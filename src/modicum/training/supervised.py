@@ -1,0 +1,195 @@
+"""Training on pictures of all classes under a long tail: retrieval augmented classification, and its baselines without.
+
+The subject of such a training: which pictures train, the memory of them, the network, what a run says of all that. What is
+minimised: `supervised_objective`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from modicum.backbones.probe import probe
+from modicum.backbones.synchronised import synchronise
+from modicum.configs import Train, require
+from modicum.configs.long_tail import is_usual, with_pictures
+from modicum.data.pictures import PictureSet
+from modicum.episodes.cutting import Pixels, gather
+from modicum.evaluation.intervals import MeanInterval, balanced_accuracy_interval
+from modicum.files import make_folder
+from modicum.models import save_encoder
+from modicum.retrieval.embedding import fitted
+from modicum.retrieval.rac import RAC, Branches
+from modicum.runtime import Progress, Ranks
+from modicum.training.memories import (
+    RunMemory,
+    given_memory,
+    ids_in,
+    keep_encoder,
+    loaded_encoder,
+    memory_record,
+    own_memory,
+    require_not_held,
+    require_unchanged,
+    trained_before,
+)
+from modicum.training.processes import first_alone, summed
+from modicum.training.runs import data_digest, read_record
+from modicum.training.subjects import AbstractSubject
+from modicum.training.supervised_data import held_out
+from modicum.training.supervised_networks import base_encoder, build_network, continue_from, decoupled
+from modicum.training.supervised_objective import SupervisedObjective
+
+Ints = NDArray[np.int64]
+SCORED = 64
+"""Pictures scored together outside training: one number, so that equal pictures in equal order give equal bits."""
+
+
+def score_branches(network: RAC, pixels: Pixels, rows: Ints, device: torch.device) -> Branches:
+    """Logits (n, L) of every branch in evaluation mode for pictures at rows (n,), each seen as it is."""
+    parts: list[tuple[Tensor | None, Tensor | None, Tensor | None]] = []
+    training = network.training
+    network.eval()
+    with torch.inference_mode():
+        for start in range(0, len(rows), SCORED):
+            x = gather(pixels, rows[start : start + SCORED], device)
+            features = None if network.base is None else network.base(fitted(x, network.base.spec))
+            parts.append(network.branch_logits(x, features=features, seen=x)[:3])
+    network.train(training)
+    base, retrieval, both = (_joined([part[branch] for part in parts]) for branch in range(3))
+    return Branches(base, retrieval, both)
+
+
+def _joined(parts: list[Tensor | None]) -> Tensor | None:
+    there = [part for part in parts if part is not None]
+    return torch.cat(there) if there else None
+
+
+@final
+class SupervisedSubject(AbstractSubject):
+    """Pictures of all classes, some held out; validated by balanced accuracy; leaves RUN/encoder and RUN/memory."""
+
+    measure = "accuracy"
+    objective: SupervisedObjective
+
+    def __init__(
+        self, config: Train, pictures: PictureSet, device: torch.device, here: Ranks, progress: Progress | None = None
+    ) -> None:
+        self.pictures, self.device, self.digest = pictures, device, data_digest(pictures)
+        self.parts = held_out(config, pictures)
+        train = self.parts.train
+        config = with_pictures(config, len(train))
+        require(
+            config.batch_pictures % here.size == 0,
+            f"batch_pictures: {config.batch_pictures} cannot be shared evenly by {here.size} processes",
+        )
+        make_folder(config.out)
+        self.found = self._memory(config, here, progress)
+        base = (
+            base_encoder(config, pictures.subset(train[:: max(1, len(train) // 2_000)])) if self._has_base(config) else None
+        )
+        neighbours = config.neighbours
+        if self.found is not None and is_usual(neighbours):
+            neighbours = min(neighbours, len(self.found.memory) - 1)
+        backbone = config.backbone if base is None else base.config["backbone"]
+        self.config = config = replace(config, neighbours=int(neighbours), backbone=backbone)
+        network = build_network(config, len(pictures.classes), base, self.found, config.neighbours)
+        if config.decouple != "none":
+            continue_from(network, str(config.pretrained), config, pictures.classes)
+            decoupled(network, config)
+        if here.size > 1 and network.base is not None:
+            network.base = synchronise(network.base)
+        ids = np.full(len(train), -1) if self.found is None else ids_in(self.found.memory, pictures, train)
+        self.objective = SupervisedObjective(config, network, pictures, train, ids, device)
+        self.validated = len(self.parts.validation) > 0
+        self.note = self._note(ids)
+        if network.base is not None:
+            probe(network.base, self.objective.example())
+
+    @staticmethod
+    def _has_base(config: Train) -> bool:
+        return config.branches != "retrieval"
+
+    def _memory(self, config: Train, here: Ranks, progress: Progress | None) -> RunMemory | None:
+        if config.branches == "base":
+            return None
+        encoder = loaded_encoder(config).to(self.device)
+        with first_alone(here):
+            keep_encoder(config, encoder)
+        if config.memory is not None:
+            found = given_memory(encoder, config.memory)
+            require_not_held(found, self.pictures, np.concatenate([self.parts.validation, self.parts.test]))
+        else:
+            with first_alone(here):
+                found = own_memory(config, encoder, self.pictures, self.parts.train, progress if here.rank == 0 else None)
+        if config.resume and (Path(config.out) / "config.json").is_file():
+            require_unchanged(found, read_record(config.out)[1], Path(config.out))
+        return found
+
+    def _note(self, ids: Ints) -> str:
+        notes = [] if self.validated else ["nothing held out for validation: the last weights count as the best"]
+        if self.found is not None and not self.found.own:
+            notes.append(f"{int((ids >= 0).sum())} of the {len(ids)} training pictures are in the memory")
+        return "; ".join(notes)
+
+    def validate(self, here: Ranks) -> MeanInterval:
+        """Balanced accuracy on the validation pictures, of the branches that are trained."""
+        rows = self.parts.validation
+        mine = np.arange(here.rank, len(rows), here.size)
+        guess = torch.zeros(len(rows), device=self.device)
+        network = self.objective.network
+        if len(mine):
+            logits = network.chosen(score_branches(network, self.objective.pixels, rows[mine], self.device))
+            guess[torch.from_numpy(mine).to(self.device)] = logits.argmax(-1).float()
+        predicted = summed(guess).cpu().numpy().astype(np.int64)
+        groups = None if self.pictures.groups is None else self.pictures.groups[rows]
+        found = balanced_accuracy_interval(self.pictures.labels[rows], predicted, len(self.pictures.classes), groups)
+        return MeanInterval(found.value, found.radius, found.radius / 1.96, len(rows), found.over)
+
+    def keep(self, run: Path, steps: int, validation: float | None) -> None:
+        """Save the base branch's encoder with its card."""
+        base = self.objective.network.base
+        if base is not None:
+            save_encoder(base, run / "encoder", self._card(steps, validation))
+
+    def _card(self, steps: int, validation: float | None) -> str:
+        told = "not validated" if validation is None else f"{100 * validation:.1f} % balanced accuracy on held-out pictures"
+        config, counts = self.config, self.objective.counts
+        return (
+            f"# Encoder of a modicum run\n\n{self.record()['encoder']['backbone']}, trained by {config.method} "
+            f"({config.branches}, {config.loss}) on {self.pictures.name}: {len(counts)} classes, "
+            f"{len(self.parts.train)} pictures, {int(counts.max())} to {int(counts.min())} a class, {steps} steps of "
+            f"{config.batch_pictures} pictures; {told}.\n"
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Encoder, data and how it was split, memory, and what both encoders were trained on before."""
+        base, pictures, parts = self.objective.network.base, self.pictures, self.parts
+        sizes = {name: len(getattr(parts, name)) for name in ("train", "validation", "test")}
+        config, found = self.config, self.found
+        return {
+            "encoder": None if base is None else {"backbone": base.config["backbone"], "spec": base.spec.as_record()},
+            "data": {
+                "name": pictures.name,
+                "pictures": len(pictures.labels),
+                "splits": {"train": list(pictures.classes)},
+                "classes": list(pictures.classes),
+                "counts": self.objective.counts.tolist(),
+                "parts": sizes,
+                "size": int(pictures.pixels.shape[1]),
+                "digest": self.digest,
+            },
+            "split_rule": parts.rule,
+            "note": self.note,
+            "memory": None if found is None else memory_record(found),
+            "pretraining": {
+                "base": None if base is None else trained_before(config.pretrained),
+                "encoder": None if found is None else trained_before(found.memory.info.encoder),
+            },
+        }
