@@ -4,6 +4,7 @@
 |---|---|---|
 | digits | scikit-learn (UCI, test part), 8x8 upsampled | 0-4 train, 5-9 test, no val |
 | omniglot | Lake et al. 2015 (MIT) | `vinyals`: Vinyals et al. 2016, rotations by 90 degrees as classes; `lake` |
+| cifar100 | Krizhevsky 2009, 100 classes of 500 + 100 | of pictures: train, test |
 | cifar-fs | CIFAR-100, train and test merged, 600 a class | Bertinetto et al. 2019 |
 | fc100 | the same pictures | Oreshkin et al. 2018 |
 | mini-imagenet | a local copy, a folder per WordNet id | Ravi and Larochelle 2017 |
@@ -16,9 +17,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from modicum.data.downloads import cifar100_folder, download, may_download
 from modicum.data.images import Problem
-from modicum.data.sources import Listing, list_by
+from modicum.data.sources import Listing, list_by, number
 from modicum.data.splits import shipped
 from modicum.errors import DataError
 from modicum.runtime import Progress
@@ -37,6 +40,7 @@ class Benchmark:
 _CIFAR = ("cifar100", "cifar-100", "cifar-fs", "cifar_fs", "fc100")
 _MINI = ("mini-imagenet", "mini_imagenet", "miniimagenet", "miniImageNet")
 _MARKS = {
+    "cifar100": ("train/apple", "data/apple", "apple"),
     "cifar-fs": ("train/apple", "data/apple", "apple"),
     "fc100": ("train/apple", "data/apple", "apple"),
     "mini-imagenet": ("train/n01532829", "images/n01532829", "n01532829"),
@@ -44,6 +48,7 @@ _MARKS = {
 KNOWN: Mapping[str, Benchmark] = {
     "digits": Benchmark((), 28, 1, ("digits",)),
     "omniglot": Benchmark(("omniglot", "omniglot-py"), 28, 1, ("vinyals", "lake")),
+    "cifar100": Benchmark(_CIFAR, 32, 3, ()),
     "cifar-fs": Benchmark(_CIFAR, 32, 3, ("cifar-fs",)),
     "fc100": Benchmark(_CIFAR, 32, 3, ("fc100",)),
     "mini-imagenet": Benchmark(_MINI, 84, 3, ("mini-imagenet",)),
@@ -88,7 +93,7 @@ def locate(name: str, root: str | None, progress: Progress | None = None) -> Pat
     """The folder of a known data set: under the root, in torchvision's layout, or downloaded; else `DataError`."""
     top = data_root(root)
     found = None if top is None else _find(name, top)
-    if found is None and name in ("cifar-fs", "fc100"):
+    if found is None and name in ("cifar100", "cifar-fs", "fc100"):
         found = cifar100_folder(top, progress)
     if found is None and may_download(name):
         found = download(name, top, progress)
@@ -119,14 +124,17 @@ def list_known(name: str, root: str | None, splits: str | None, progress: Progre
     if name == "omniglot":
         listing = list_by(folder, name, "omniglot", character)
     else:
-        own = {class_name: class_name for classes in shipped(name).values() for class_name in classes}
-        rule = KNOWN[name].folders[0]  # cifar-fs and fc100 share their decoded pictures
+        whole = shipped("cifar-fs" if name == "cifar100" else name)
+        own = {class_name: class_name for classes in whole.values() for class_name in classes}
+        rule = KNOWN[name].folders[0]  # cifar100, cifar-fs and fc100 share their decoded pictures
         flat = name == "mini-imagenet"  # its usual form: images/n0153282900000005.jpg
         listing = list_by(
             folder, name, rule, lambda path: own.get(last_folder(path)) or (own.get(stem(path)) if flat else None)
         )
     if not listing.paths:
         raise DataError(f"data: {folder} holds none of the classes of {name}")
+    if name == "cifar100":
+        return _of_pictures(listing) if splits is None else listing
     which = splits or KNOWN[name].splits[0]
     return with_published(listing, which) if which in KNOWN[name].splits else listing
 
@@ -144,6 +152,16 @@ def with_published(listing: Listing, which: str) -> Listing:
         problems = (*problems, Problem(str(listing.folder), "incomplete", f"{told}; numbers are not comparable"))
     kept = {split: tuple(c for c in classes if c in present) for split, classes in splits.items()}
     return replace(listing, splits=kept, split_rule=rule, problems=problems)
+
+
+def _of_pictures(listing: Listing) -> Listing:
+    """CIFAR-100 with the part of every picture, by the folder its class lies in; without parts where that says nothing."""
+    parts, names = number([path.partition("/")[0] for path in listing.paths])
+    if set(names) != {"train", "test"}:
+        return replace(listing, split_rule="cifar100: no folders train and test, so no published parts, and no class splits")
+    told = ", ".join(f"{count:,} {name}" for name, count in zip(names, np.bincount(parts).tolist(), strict=True))
+    rule = f"cifar100: the published parts of pictures ({told}), no class splits; few-shot tasks: cifar-fs, fc100"
+    return replace(listing, parts=parts, part_names=names, split_rule=rule)
 
 
 def published(which: str) -> tuple[dict[str, tuple[str, ...]], str]:

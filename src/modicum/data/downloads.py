@@ -20,7 +20,7 @@ from modicum.files import cache_dir, make_folder
 from modicum.runtime import Progress
 
 # Omniglot: MIT. CIFAR-100 states no licence: its authors pass it on freely for research and ask to be cited.
-FREELY_GIVEN = ("omniglot", "cifar-fs", "fc100")
+FREELY_GIVEN = ("omniglot", "cifar100", "cifar-fs", "fc100")
 
 
 def may_download(name: str) -> bool:

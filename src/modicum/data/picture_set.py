@@ -18,7 +18,8 @@ class PictureSet:
     pixels uint8 (n, side, side, channels), memory-mapped or in RAM. labels int64 (n,): index into classes. ids: path
     inside DATA, unique. digests: hash of the content, equal for equal files. groups int64 (n,): index into
     group_names, or None. splits: split -> class names, class-disjoint. split_rule: where they come from, in words.
-    skipped: pictures that could not be used and why.
+    skipped: pictures that could not be used and why. parts int64 (n,): index into part_names, or None: the split of every
+    picture where the source says so ("": none), whether classes share splits or not.
     """
 
     pixels: np.ndarray
@@ -32,6 +33,8 @@ class PictureSet:
     split_rule: str = ""
     skipped: tuple[Problem, ...] = ()
     name: str = ""
+    parts: np.ndarray | None = None
+    part_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -76,4 +79,5 @@ class PictureSet:
             ids=tuple(self.ids[i] for i in keep),
             digests=tuple(self.digests[i] for i in keep) if self.digests else (),
             groups=None if self.groups is None else self.groups[keep],
+            parts=None if self.parts is None else self.parts[keep],
         )

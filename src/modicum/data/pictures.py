@@ -58,7 +58,7 @@ def _refuse_splits(data: str, splits: str | None) -> None:
     published = benchmarks.KNOWN[data].splits
     if splits is not None and splits not in published and not Path(splits).exists():
         raise DataError(f"splits: there is no file {splits}{suggest(splits, published)}; expected a JSON file, or a "
-                        f"published split of {data}: {', '.join(published)}")  # fmt: skip
+                        f"published split of {data}: {', '.join(published) or 'none'}")  # fmt: skip
 
 
 def _with_splits(listing: Listing, splits: str | None, seed: int) -> Listing:
@@ -179,7 +179,7 @@ def refuse_listing(listing: Listing, min_classes: int) -> None:
                         f"{min_classes}, a folder for each{hint}")  # fmt: skip
 
 
-def _assemble(listing: Listing, manifest: Manifest, pixels: np.ndarray, bad: str, min_classes: int) -> PictureSet:
+def assemble(listing: Listing, manifest: Manifest, pixels: np.ndarray, bad: str, min_classes: int) -> PictureSet:
     """The usable pictures of a listing; classes without any are left out."""
     lost = [problem for problem in (*listing.problems, *manifest.problems) if problem.kind not in NOTES]
     if lost and bad == "refuse":
@@ -199,6 +199,8 @@ def _assemble(listing: Listing, manifest: Manifest, pixels: np.ndarray, bad: str
         split_rule=listing.split_rule,
         skipped=tuple(lost),
         name=listing.name,
+        parts=None if listing.parts is None else listing.parts[good],
+        part_names=listing.part_names,
     )
     filled = {listing.classes[label] for label in np.unique(pictures.labels)}
     if len(filled) == len(listing.classes):
@@ -241,5 +243,5 @@ def open_pictures(
         data, root=root, size=size, channels=channels, splits=splits, group=group, seed=seed, margin=margin,
         min_classes=min_classes, progress=progress,
     )  # fmt: skip
-    pictures = _assemble(listing, manifest, pixels, bad, min_classes)
+    pictures = assemble(listing, manifest, pixels, bad, min_classes)
     return rotated(pictures) if data == "omniglot" and splits in (None, "vinyals") else pictures
