@@ -22,7 +22,8 @@ Deviations: the paper cuts at 76 tokens and does not say whether marks count (CL
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, final
 
 import torch
@@ -39,6 +40,20 @@ class Padded(NamedTuple):
     mask: Tensor
 
 
+@contextmanager
+def _quiet(logging: Any) -> Iterator[None]:
+    """Without transformers' table of the weights of a whole CLIP that a text tower does not need, and without bars."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
 def _loaded(name: str, model: str, online: bool) -> tuple[Any, nn.Module]:
     try:
         import transformers
@@ -46,15 +61,25 @@ def _loaded(name: str, model: str, online: bool) -> tuple[Any, nn.Module]:
         raise ConfigError(f'text {name!r}: needs transformers; install it with pip install "modicum[text]"') from error
     local = not online
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, local_files_only=local)
-        with torch.random.fork_rng(devices=[]):
-            found = getattr(transformers, model).from_pretrained(name, local_files_only=local, use_safetensors=True)
-    except (OSError, ValueError, KeyError) as error:
+        with _quiet(transformers.utils.logging), torch.random.fork_rng(devices=[]):
+            tokenizer = transformers.AutoTokenizer.from_pretrained(name, local_files_only=local)
+            config = transformers.AutoConfig.from_pretrained(name, local_files_only=local)
+            if hasattr(config, "text_config"):  # of a whole CLIP; the width of its projection stands outside
+                config.text_config.projection_dim = config.projection_dim
+                config = config.text_config
+            if model.startswith("CLIP") and not config.model_type.startswith("clip"):
+                raise ValueError(f"it is a {config.model_type}, not a CLIP")
+            found, info = getattr(transformers, model).from_pretrained(
+                name, config=config, local_files_only=local, use_safetensors=True, output_loading_info=True
+            )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         hint = "" if online else "; downloads need --online"
-        raise ConfigError(
-            f"text {name!r}: expected a folder or hub id with a tokenizer and safetensors ({reason}){hint}"
-        ) from error
+        expected = f"expected a folder or hub id with a tokenizer and the safetensors of a {model}"
+        raise ConfigError(f"text {name!r}: {expected} ({reason}){hint}") from error
+    lacking = [key for key in info["missing_keys"] if not key.startswith("pooler.")]  # the pooler is not used
+    if lacking:
+        raise ConfigError(f"text {name!r}: its weights lack {', '.join(sorted(lacking)[:3])}; expected a {model}")
     return tokenizer, found
 
 
