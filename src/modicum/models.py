@@ -4,6 +4,7 @@ An encoder's folder holds `config.json` (what to build), `model.safetensors` (it
 a digest in the header) and `README.md` (the model card). Nothing is unpickled. A name is one of
 
 - "characters", "pictures": shipped in the package, checked against the recorded SHA-256 sums;
+- "pixels": the standardised 32-pixel picture itself, without weights;
 - a folder written by `save_encoder`, or the RUN of a training, whose encoder lies in RUN/encoder;
 - "timm/NAME", published weights from the hub's local cache, or "timm/NAME@FILE.safetensors" (also "torchvision/..."), a
   local file;
@@ -32,6 +33,7 @@ from modicum.registry import suggest
 from modicum.runtime import Progress
 
 SHIPPED = ("characters", "pictures")
+PIXELS = "pixels"
 PRETRAINED = Path(__file__).parent / "pretrained"
 """Beside this file, because importlib.resources finds another folder in an editable install."""
 CONFIG, WEIGHTS, CARD, SUMS = "config.json", "model.safetensors", "README.md", "SHA256SUMS"
@@ -44,7 +46,7 @@ def _described(encoder: Encoder) -> dict[str, Any]:
         raise ConfigError(
             "encoder: its config lacks 'backbone' or 'spec', so it could not be built again; use build_encoder"
         )
-    dtype = str(next(encoder.parameters()).dtype).removeprefix("torch.")
+    dtype = str(next(encoder.parameters(), encoder.mean).dtype).removeprefix("torch.")
     return {"kind": "encoder", **encoder.config, "n_features": encoder.n_features, "dtype": dtype}
 
 
@@ -144,6 +146,8 @@ def load_encoder(name_or_path: Path | str, *, online: bool = False) -> Encoder:
     name = str(name_or_path)
     if name in SHIPPED:
         return _load_shipped(name)
+    if name == PIXELS:
+        return build_encoder(PIXELS, ImageSpec(32, 3)).eval()
     if name.startswith(("timm/", "torchvision/")):
         return _load_external(name, online)
     folder = Path(name_or_path)
@@ -153,8 +157,8 @@ def load_encoder(name_or_path: Path | str, *, online: bool = False) -> Encoder:
         return _load_folder(folder)
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("."):
         return _load_hub(name, online)
-    expected = f"{', '.join(SHIPPED)}, a folder of an encoder or a run, timm/NAME or a hub id owner/name"
-    raise ConfigError(f"encoder: expected {expected}; found {name!r}{suggest(name, SHIPPED)}")
+    expected = f"{', '.join(SHIPPED)}, {PIXELS}, a folder of an encoder or a run, timm/NAME or a hub id owner/name"
+    raise ConfigError(f"encoder: expected {expected}; found {name!r}{suggest(name, (*SHIPPED, PIXELS))}")
 
 
 def fingerprint(encoder: Encoder) -> str:

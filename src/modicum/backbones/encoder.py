@@ -118,10 +118,14 @@ class Encoder(nn.Module):
 
 
 def build_encoder(backbone: str, spec: ImageSpec) -> Encoder:
-    """A fresh encoder by registry name, "timm/NAME" or "torchvision/NAME"; parameters from torch's global generator.
+    """A fresh encoder by registry name, "pixels", "timm/NAME" or "torchvision/NAME"; parameters by torch's generator.
 
     `ConfigError` for unknown names (says the nearest) and for a picture size below the backbone's minimum.
     """
+    if backbone == "pixels":
+        from modicum.backbones.pixels import PixelEncoder
+
+        return PixelEncoder(spec)
     if backbone.startswith(("timm/", "torchvision/")):
         from modicum.backbones.external import External
 
