@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 
 from modicum.commands.help import default_of, usage, value_of
-from modicum.commands.options import COMMANDS, Command, Option
+from modicum.commands.option import Option
+from modicum.commands.options import COMMANDS, Command
 
 PAGE = Path(__file__).with_name("commands.md")
-BLOCK = re.compile(r"<!-- options of (\w+) -->\n.*?<!-- end -->\n", re.DOTALL)
+BLOCK = re.compile(r"<!-- options of ([\w ]+) -->\n.*?<!-- end -->\n", re.DOTALL)
 
 
 def cell(text: str) -> str:

@@ -17,7 +17,9 @@ from modicum.commands.options import COMMANDS
 from modicum.errors import DataError
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["memory", "--help"], *([*name.split(), "--help"] for name in COMMANDS)]
+)
 def test_help_imports_neither_torch_nor_numpy_nor_jsonargparse(words: list[str]) -> None:
     code = (
         "import sys; from modicum.cli import main; code = main(sys.argv[1:]); "
@@ -35,6 +37,18 @@ def test_version_and_help_of_a_command_are_printed(capsys: pytest.CaptureFixture
     named = capsys.readouterr().out
     assert main(["train", "-h"]) == 0
     assert capsys.readouterr().out == named
+
+
+def test_the_overview_of_a_first_word_is_shown_where_the_second_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["memory"]) == 2
+    alone = capsys.readouterr().out
+    assert "usage: modicum memory ACTION" in alone
+    assert main(["memory", "--help"]) == 0
+    assert capsys.readouterr().out == alone
+    assert main(["help", "memory"]) == 0
+    assert capsys.readouterr().out == alone
+    assert main(["help", "memory", "add"]) == 0
+    assert "usage: modicum memory add STORE DIR" in capsys.readouterr().out
 
 
 def test_without_a_command_the_overview_is_shown_as_an_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,6 +90,23 @@ ERRORS: list[tuple[str, str]] = [
     ("forget classifier", r"nothing to forget: give picture ids by --id or a class by --class"),
     ("cache list", r"ls\|clear: expected one of ls, clear, found 'list' \(did you mean 'ls'\?\)"),
     ("reproduce list --scale cpus", r"--scale: expected one of smoke, cpu, full, found 'cpus' \(did you mean 'cpu'\?\)"),
+    ("memory serach a b", r"unknown command 'memory serach' \(did you mean 'memory search'\?\); commands: memory create, "),
+    ("memory --store a", r"unknown option --store before the action; usage: modicum memory ACTION"),
+    ("memory add a", r"modicum memory add: missing DIR .*; usage: modicum memory add STORE DIR \[options\]"),
+    ("memory create a --encodr pixels", r"modicum memory create has no option --encodr \(did you mean '--encoder'\?\)"),
+    (
+        "memory create a --encoder pixels --metric cosin",
+        r"--metric: expected one of cosine, l2.*\(did you mean 'cosine'\?\)",
+    ),
+    ("memory remove a", r"nothing to remove: give ids .* or --source NAME"),
+    ("memory remove a 1 two", r"ID: expected whole numbers, as in `1 5`, found '1 two'"),
+    ("memory remove a 1 --source b", r"ids and --source: expected one of them, found both"),
+    ("memory remove a --names b", r"names: expected --source beside them"),
+    ("memory relabel a 1", r"nothing to relabel with: give --label or --text"),
+    ("memory search a b.png --k 0", r"k: expected at least 1, found 0"),
+    ("memory search a b.png --index hsnw", r"--index: expected one of auto, exact, hnsw.*\(did you mean 'hnsw'\?\)"),
+    ("memory add a b --batch 0", r"batch: expected at least 1, found 0"),
+    ("memory list a --rows -1", r"rows: expected 0 or more, found -1"),
     ("--verison", r"unknown option --verison before the command"),
 ]
 

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from modicum.commands.help import overview
-from modicum.commands.options import COMMANDS
+from modicum.commands.help import group_overview, overview
+from modicum.commands.options import COMMANDS, GROUPS, named
 from modicum.commands.parsing import parse
 from modicum.errors import ConfigError, ModicumError, WriteError
 
@@ -63,11 +63,23 @@ def _explain(error: Exception) -> str | None:
     return None
 
 
+_HELP = ("-h", "--help")
+
+
+def _help(words: Sequence[str]) -> str:
+    """What `modicum help WORDS` prints."""
+    if not words or words[0] in _HELP:
+        return overview()
+    return group_overview(words[0]) if words[0] in GROUPS and len(words) == 1 else parse(named(words)[0], ["--help"]).text
+
+
 def _dispatch(words: Sequence[str], started: list[Any]) -> int:
-    if not words or words[0] in ("-h", "--help", "help"):
-        named = words[1] if words[:1] == ["help"] and len(words) > 1 else ""
-        print(parse(named, ["--help"]).text if named else overview(), end="")
+    if not words or words[0] in (*_HELP, "help"):
+        print(_help(words[1:]), end="")
         return 0 if words else USER_ERROR
+    if words[0] in GROUPS and (len(words) == 1 or words[1] in _HELP):
+        print(group_overview(words[0]), end="")
+        return 0 if len(words) > 1 else USER_ERROR
     if words[0] == "--version":
         from modicum import __version__
 
@@ -75,13 +87,16 @@ def _dispatch(words: Sequence[str], started: list[Any]) -> int:
         return 0
     if words[0].startswith("-"):
         raise ConfigError(f"unknown option {words[0]} before the command; usage: modicum COMMAND ...")
-    request = parse(words[0], words[1:])
+    if words[0] in GROUPS and words[1].startswith("-"):
+        raise ConfigError(f"unknown option {words[1]} before the action; usage: modicum {words[0]} ACTION ...")
+    name, rest = named(words)
+    request = parse(name, rest)
     if request.config is None:
         print(request.text, end="")
         return 0
     _check_result_file(request.config)
     started.append(request.config)
-    return int(importlib.import_module(COMMANDS[words[0]].module).run(request.config))
+    return int(importlib.import_module(COMMANDS[name].module).run(request.config))
 
 
 def _run(words: Sequence[str], debug: bool) -> int:
@@ -91,7 +106,7 @@ def _run(words: Sequence[str], debug: bool) -> int:
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
-        _complain(_interrupted(words[0] if words else "", started[0] if started else None))
+        _complain(_interrupted(named(words)[0] if words else "", started[0] if started else None))
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

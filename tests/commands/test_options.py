@@ -7,12 +7,13 @@ import importlib.util
 
 import pytest
 
-from modicum.commands.help import command_help, overview
-from modicum.commands.options import COMMANDS
+from modicum.commands.help import command_help, group_overview, overview
+from modicum.commands.options import COMMANDS, GROUPS, named
 
 NAMES = [
     "check", "fit", "predict", "extend", "forget", "train", "evaluate", "compare", "adapt", "report", "reproduce", "demo",
-    "cache",
+    "cache", "memory create", "memory add", "memory remove", "memory relabel", "memory list", "memory search",
+    "memory stats", "memory verify", "memory rebuild", "memory move",
 ]  # fmt: skip
 
 
@@ -75,5 +76,23 @@ def test_defaults_and_required_options_are_told() -> None:
 
 def test_the_overview_lists_every_command_with_its_summary() -> None:
     text = " ".join(overview().split())
-    for command in COMMANDS.values():
+    for command in (command for name, command in COMMANDS.items() if " " not in name):
         assert f" {command.name} {command.summary}" in text
+    for group, summary in GROUPS.items():
+        assert f" {group} {summary}" in text
+        actions = " ".join(group_overview(group).split())
+        own = [command for name, command in COMMANDS.items() if name.startswith(f"{group} ")]
+        assert own
+        for command in own:
+            assert f" {command.name.removeprefix(group).strip()} {command.summary}" in actions
+
+
+def test_a_command_of_two_words_is_named_by_both() -> None:
+    assert named(["memory", "add", "a", "b"]) == ("memory add", ["a", "b"])
+    assert named(["fit", "a"]) == ("fit", ["a"])
+    assert named(["memory"]) == ("memory", [])
+    assert COMMANDS["memory add"].module == "modicum.commands.memory.add"
+
+
+def test_positional_arguments_that_may_be_left_out_stand_in_brackets() -> None:
+    assert command_help(COMMANDS["memory remove"]).startswith("usage: modicum memory remove STORE [ID ...] [options]\n")

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from modicum.commands.options import COMMANDS
+from modicum.commands.options import COMMANDS, named
 from modicum.commands.parsing import parse
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -41,14 +41,15 @@ def test_every_command_has_a_section_with_its_table_and_an_example(name: str) ->
 
 @pytest.mark.parametrize("line", [line for line in EXAMPLES if "[options]" not in line and "--config" not in line])
 def test_every_example_of_the_page_and_of_the_help_is_accepted(line: str) -> None:
-    program, name, *words = shlex.split(line)
+    program, *rest = shlex.split(line)
     assert program == "modicum"
+    name, words = named(rest)
     assert isinstance(parse(name, words).config, COMMANDS[name].config)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_example_in_the_help_is_accepted(name: str) -> None:
     command = COMMANDS[name]
-    first, *words = shlex.split(command.example)
+    first, words = named(shlex.split(command.example))
     assert first == name
     assert isinstance(parse(name, words).config, command.config)

@@ -5,19 +5,9 @@ from __future__ import annotations
 import time
 
 from modicum import configs
-from modicum.commands.output import show_table
+from modicum.commands.output import readable, show_table
 from modicum.data.cache import clear, entries
 from modicum.files import cache_dir
-
-
-def readable(count: int) -> str:
-    """Bytes for people: `1.5 MiB`."""
-    value, unit = float(count), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if value < 1024:
-            break
-        value, unit = value / 1024, larger
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
 def run(config: configs.Cache) -> int:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 
-from modicum.commands.options import COMMANDS, Command, Option
+from modicum.commands.option import Option
+from modicum.commands.options import COMMANDS, GROUPS, Command
 
 GENERAL = (
     ("--config FILE", "YAML file with options as keys; options on the command line win"),
@@ -38,8 +39,12 @@ def default_of(option: Option) -> str:
 
 def usage(command: Command) -> str:
     """`modicum fit DIR --out FOLDER [options]`: what must be given."""
-    needed = [option for option in command.options if option.required]
-    words = [value_of(option) if option.positional else f"{option.flag} {value_of(option)}" for option in needed]
+    words = []
+    for option in command.options:
+        if option.positional:
+            words.append(value_of(option) if option.required else f"[{option.metavar} ...]")
+        elif option.required:
+            words.append(f"{option.flag} {value_of(option)}")
     return " ".join(["modicum", command.name, *words, "[options]"])
 
 
@@ -87,10 +92,20 @@ def overview() -> str:
     groups = {
         "your own pictures": ("check", "fit", "predict", "extend", "forget"),
         "research": ("train", "evaluate", "compare", "adapt", "reproduce"),
-        "more": ("report", "demo", "cache"),
+        "more": ("memory", "report", "demo", "cache"),
     }
     for title, names in groups.items():
-        _rows(formatter, title, [(name, COMMANDS[name].summary) for name in names])
+        _rows(formatter, title, [(name, GROUPS.get(name) or COMMANDS[name].summary) for name in names])
     _rows(formatter, "general", [("--version", "print the version"), GENERAL[-1]])
     end = "modicum COMMAND --help explains one command. Start with: modicum demo\n"
     return f"usage: modicum COMMAND ...\n\n{formatter.format_help()}\n{end}"
+
+
+def group_overview(group: str) -> str:
+    """The help of the first word of commands of two words: its actions."""
+    formatter = _formatter()
+    formatter.add_text(GROUPS[group])
+    own = [command for name, command in COMMANDS.items() if name.startswith(f"{group} ")]
+    _rows(formatter, "actions", [(command.name.partition(" ")[2], command.summary) for command in own])
+    end = f"modicum {group} ACTION --help explains one action. Start with: modicum {own[0].example}\n"
+    return f"usage: modicum {group} ACTION ...\n\n{formatter.format_help()}\n{end}"

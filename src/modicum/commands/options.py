@@ -10,80 +10,17 @@ import dataclasses
 import inspect
 import re
 import sys
-import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from functools import cache
 from typing import Any
 
 from modicum import configs
+from modicum.commands.option import Option
 
 _FIELD = re.compile(r"^    (\w+): .*?  # (.*)$")
 _GROUP = re.compile(r"^    # (.*)$")
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option of a command: a field of its dataclass."""
-
-    name: str  # the field, also the key in a YAML file
-    hint: Any  # its type
-    default: Any  # MISSING where the option is required
-    help: str
-    metavar: str
-    positional: bool
-    group: str = ""  # what it is about, "" for the options of a command that has no groups, and for its first
-
-    @property
-    def flag(self) -> str:
-        """As it is written on the command line; `class` cannot be a field's name."""
-        return "--class" if self.name == "class_name" else f"--{self.name}"
-
-    @property
-    def shown(self) -> str:
-        """As messages name it: `DIR` or `--ways`."""
-        return self.metavar if self.positional else self.flag
-
-    @property
-    def required(self) -> bool:
-        """Whether the command refuses to run without it."""
-        return self.default is MISSING
-
-    @property
-    def kind(self) -> Any:
-        """The type without `| None` and without `list`."""
-        hint = self.hint
-        if isinstance(hint, types.UnionType):
-            hint = next(part for part in typing.get_args(hint) if part is not type(None))
-        return typing.get_args(hint)[0] if self.many else hint
-
-    @property
-    def many(self) -> bool:
-        """Whether it takes several values."""
-        return typing.get_origin(self.hint) is list
-
-    @property
-    def is_switch(self) -> bool:
-        """Whether `--name` alone means true."""
-        return self.kind is bool
-
-    @property
-    def choices(self) -> tuple[str, ...]:
-        """The allowed values, or () where any will do."""
-        return typing.get_args(self.kind) if typing.get_origin(self.kind) is typing.Literal else ()
-
-    @property
-    def expected(self) -> str:
-        """What a value has to be, in words."""
-        if self.choices:
-            return "one of " + ", ".join(self.choices)
-        one, several = {
-            int: ("a whole number", "whole numbers, as in `1 5`"),
-            float: ("a number", "numbers"),
-            bool: ("true or false", ""),
-        }.get(self.kind, ("text", "texts"))
-        return several if self.many else one
 
 
 @dataclass(frozen=True)
@@ -109,14 +46,18 @@ class Command:
     @property
     def module(self) -> str:
         """The module whose `run(config)` does it."""
-        return f"modicum.commands.{self.name}"
+        return f"modicum.commands.{self.name.replace(' ', '.')}"
 
 
 def _command(config: type[Any], positionals: Mapping[str, str], example: str, interrupted: str) -> tuple[str, Command]:
-    name = config.__name__.lower()
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", config.__name__).lower()  # MemoryAdd is `memory add`
     return name, Command(name, config, positionals, example, interrupted)
 
 
+GROUPS: Mapping[str, str] = {"memory": "An external memory of embedded pictures that can be edited at any time."}
+"""First words of the commands of two words, and what these are about."""
+_STORE = {"store": "STORE"}
+_UNCHANGED = "the items of {store} are all changed or all as they were"
 _WHOLE = "the classifier in {out} is whole; without a page, `modicum report` makes one"
 _KEPT = "the classifier {classifier} is whole, as it was before or already changed"
 COMMANDS: Mapping[str, Command] = dict(
@@ -171,8 +112,34 @@ COMMANDS: Mapping[str, Command] = dict(
         ),
         _command(configs.Demo, {}, "demo", "{out} holds what was finished; the same command starts again"),
         _command(configs.Cache, {"action": "ls|clear"}, "cache ls", "pictures not yet deleted are still cached"),
+        _command(configs.MemoryCreate, _STORE, "memory create things --encoder pictures", "{store} may be unfinished"),
+        _command(
+            configs.MemoryAdd,
+            {**_STORE, "data": "DIR"},
+            "memory add things pictures/",
+            "what was added so far is in {store} for good; the same command goes on from there",
+        ),
+        _command(configs.MemoryRemove, {**_STORE, "ids": "ID"}, "memory remove things --source pictures", _UNCHANGED),
+        _command(configs.MemoryRelabel, {**_STORE, "ids": "ID"}, "memory relabel things 5243 --label shirt", _UNCHANGED),
+        _command(configs.MemoryList, _STORE, "memory list things --json items.json", "nothing was changed"),
+        _command(configs.MemorySearch, {**_STORE, "images": "IMAGE"}, "memory search things new.png", "nothing was changed"),
+        _command(configs.MemoryStats, _STORE, "memory stats things", "nothing was changed"),
+        _command(configs.MemoryVerify, _STORE, "memory verify things", "nothing was changed"),
+        _command(configs.MemoryRebuild, _STORE, "memory rebuild things", "the index in {store} is the old one"),
+        _command(
+            configs.MemoryMove,
+            {**_STORE, "target": "TARGET"},
+            "memory move things things-2",
+            "{store} is unchanged, {target} is not there",
+        ),
     )
 )
+
+
+def named(words: Sequence[str]) -> tuple[str, list[str]]:
+    """(name of the command, the words behind it): one word, or two where the first is one of GROUPS."""
+    size = 2 if words[0] in GROUPS and len(words) > 1 else 1
+    return " ".join(words[:size]), list(words[size:])
 
 
 @cache
@@ -197,7 +164,13 @@ def _metavar(name: str, hint: Any, positional: str | None) -> str:
         return positional
     kinds = {"int": "N", "float": "X"}
     words = [kinds[word] for word in kinds if re.search(rf"\b{word}\b", str(hint))]
-    return words[0] if words else {"json": "FILE", "out": "FOLDER", "class_name": "NAME"}.get(name, name.upper())
+    return (
+        words[0]
+        if words
+        else {"json": "FILE", "texts": "FILE", "out": "FOLDER", "class_name": "NAME", "names": "NAME"}.get(
+            name, name.upper()
+        )
+    )
 
 
 @cache

@@ -33,6 +33,21 @@ def percent(fraction: float | None, digits: int = 2) -> str:
     return "-" if fraction is None else f"{100 * fraction:.{digits}f} %"
 
 
+def readable(count: int) -> str:
+    """Bytes for people: `1.5 MiB`."""
+    value, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def counted(count: int, what: str) -> str:
+    """`1 item`, `1,000 items`."""
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
+
+
 def write_result(path: str | None, record: Mapping[str, Any]) -> None:
     """Write the JSON record of a command and say so; nothing where no file was asked for."""
     if path is None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from modicum.commands.help import command_help, usage
-from modicum.commands.options import COMMANDS, Command, Option
+from modicum.commands.option import Option
+from modicum.commands.options import COMMANDS, GROUPS, Command
 from modicum.errors import ConfigError
 from modicum.registry import suggest
 
@@ -155,23 +157,29 @@ def _read_yaml(path: str, known: Mapping[str, Option]) -> dict[str, Any]:
 
 def _typed(command: Command) -> Callable[[Option, Any, str], Any]:
     """A function that converts a value to an option's type or raises `ConfigError` in the option's own words."""
-    from jsonargparse import ArgumentError, ArgumentParser
 
-    parser = ArgumentParser(exit_on_error=False)
-    for option in command.options:
-        parser.add_argument(f"--{option.name}", type=option.hint, default=None)
+    @cache
+    def parser() -> Any:
+        from jsonargparse import ArgumentParser
+
+        made = ArgumentParser(exit_on_error=False)
+        for option in command.options:
+            made.add_argument(f"--{option.name}", type=option.hint, default=None)
+        return made
 
     def convert(option: Option, value: Any, origin: str) -> Any:
         if value is None and option.default is None:
             return None
-        if option.kind is str and isinstance(value, str) and not option.many:
-            return value  # text stays as it is: a class may be called "null"
+        if (found := option.at_sight(value)) is not None:
+            return found
         if option.many and not isinstance(value, list):
             value = [value]
+        from jsonargparse import ArgumentError
+
         try:
             if value is None:
                 raise TypeError("null")
-            return parser.parse_object({option.name: value})[option.name]
+            return parser().parse_object({option.name: value})[option.name]
         except (ArgumentError, TypeError) as error:
             found = " ".join(map(str, value)) if option.many and isinstance(value, list) else value
             near = suggest(str(found), option.choices)
@@ -201,7 +209,10 @@ def _missing(command: Command, missing: Sequence[Option]) -> ConfigError:
 def parse(name: str, words: Sequence[str]) -> Request:
     """Read the words behind a command's name; `ConfigError` where they make no sense."""
     if name not in COMMANDS:
-        raise ConfigError(f"unknown command {name!r}{suggest(name, COMMANDS)}; commands: {', '.join(COMMANDS)}")
+        group = name.partition(" ")[0]
+        near = [known for known in COMMANDS if known.startswith(f"{group} ")]
+        known = near or [*(name for name in COMMANDS if " " not in name), *GROUPS]
+        raise ConfigError(f"unknown command {name!r}{suggest(name, known)}; commands: {', '.join(known)}")
     command = COMMANDS[name]
     own = list(words[: words.index("--")]) if "--" in words else list(words)
     if "--help" in own or "-h" in own:

@@ -2,6 +2,18 @@
 
 from modicum.configs.classifying import Adapt, Check, Extend, Fit, Forget, Predict
 from modicum.configs.measuring import Cache, Compare, Demo, Evaluate, Report, Reproduce
+from modicum.configs.memory import (
+    MemoryAdd,
+    MemoryCreate,
+    MemoryList,
+    MemoryMove,
+    MemoryRebuild,
+    MemoryRelabel,
+    MemoryRemove,
+    MemorySearch,
+    MemoryStats,
+    MemoryVerify,
+)
 from modicum.configs.options import (
     KNOWN_SETS,
     Adaptivity,
@@ -34,6 +46,16 @@ __all__ = [
     "Fit",
     "Forget",
     "Init",
+    "MemoryAdd",
+    "MemoryCreate",
+    "MemoryList",
+    "MemoryMove",
+    "MemoryRebuild",
+    "MemoryRelabel",
+    "MemoryRemove",
+    "MemorySearch",
+    "MemoryStats",
+    "MemoryVerify",
     "Moves",
     "Precision",
     "Predict",

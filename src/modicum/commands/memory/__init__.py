@@ -1,0 +1,1 @@
+"""`modicum memory ...`: one module for each action, and what they share."""

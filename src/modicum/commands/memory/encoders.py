@@ -1,0 +1,96 @@
+"""The encoder of a memory: by name, or as a copy beside the items; and what it makes of pictures."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modicum.commands.memory.stores import is_milvus
+from modicum.errors import ConfigError
+from modicum.memory.pixels import CHANNELS, DIM, FINGERPRINT, NAME, SIZE, embed_pixels
+from modicum.memory.types import MemoryInfo
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from modicum.backbones.encoder import Encoder
+
+    Pixels = npt.NDArray[np.uint8]
+    Embeddings = npt.NDArray[np.float32]
+
+CARD = """# Encoder of a memory
+
+A copy of `{name}` (fingerprint {fingerprint}), kept beside the items that it embedded. See the model card where it came
+from.
+"""
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """Pictures uint8 (n, size, size, channels) -> embeddings float32 (n, dim). encoder: None for pixels."""
+
+    name: str
+    size: int
+    channels: int
+    dim: int
+    fingerprint: str
+    embed: Callable[[Pixels], Embeddings]
+    encoder: Encoder | None = None
+
+
+def embedder(name: str, *, online: bool = False) -> Embedder:
+    """An encoder by name, as in `modicum.models.load_encoder`; `pixels` without torch."""
+    if name == NAME:
+        return Embedder(NAME, SIZE, CHANNELS, DIM, FINGERPRINT, embed_pixels)
+    from modicum import models
+
+    encoder = models.load_encoder(name, online=online)
+    spec = encoder.spec
+
+    def embed(pixels: Pixels) -> Embeddings:
+        found: Embeddings = models.embed(encoder, pixels)
+        return found
+
+    return Embedder(name, spec.size, spec.channels, encoder.n_features, models.fingerprint(encoder), embed, encoder)
+
+
+def kept_name(store: str, name: str) -> str:
+    """The name a memory keeps of its encoder: as given; for a folder its full path where the memory has no folder itself."""
+    return os.path.abspath(name) if is_milvus(store) and Path(name).is_dir() else name
+
+
+def keep(found: Embedder, store: str) -> Path | None:
+    """Put a copy of an encoder beside the items, so that the store is whole; None where its name is enough."""
+    if is_milvus(store) or found.encoder is None:
+        return None
+    from modicum.models import SHIPPED, save_encoder
+
+    if found.name in SHIPPED:
+        return None
+    folder = Path(store) / "encoder"
+    return save_encoder(found.encoder, folder, CARD.format(name=found.name, fingerprint=found.fingerprint))
+
+
+def drop_kept(store: str) -> None:
+    """Delete the copy of an encoder beside a memory that could not be made."""
+    shutil.rmtree(Path(store) / "encoder", ignore_errors=True)
+
+
+def embedder_of(store: str, info: MemoryInfo) -> Embedder:
+    """The encoder that a memory was made for; `ConfigError` where it is not there or is not the same any more."""
+    if not info.encoder:
+        raise ConfigError(f"store: {store} holds embeddings of your own; pictures have no place in it without their encoder")
+    beside = [Path(store) / "encoder", Path(f"{store}-encoder")]  # the second is where `train` keeps it beside RUN/memory
+    kept = next((str(path) for path in beside if not is_milvus(store) and path.is_dir()), info.encoder)
+    found = embedder(kept)
+    if found.fingerprint != info.fingerprint:
+        raise ConfigError(
+            f"encoder: {kept} is not the encoder that {store} was made with (fingerprint {found.fingerprint[:12]}, expected "
+            f"{info.fingerprint[:12]}); embeddings of two encoders cannot be compared, so make a new memory"
+        )
+    return found
