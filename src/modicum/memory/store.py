@@ -122,7 +122,7 @@ class Store:
 
     def counts(self) -> tuple[dict[str, int], dict[str | None, int]]:
         """Numbers of items by source and by label, each in the order of names; None counts those without a label."""
-        with self.reading(), self._connections.lent() as connection:
+        with self._connections.lent() as connection:
             sources = dict(connection.execute("SELECT name, items FROM source ORDER BY name"))
             labels: dict[str | None, int] = dict(connection.execute("SELECT name, items FROM label ORDER BY name"))
         if rest := sum(sources.values()) - sum(labels.values()):
@@ -139,7 +139,7 @@ class Store:
 
         The first may begin before: only its changes above `after` are given.
         """
-        with self.reading(), self._connections.lent() as connection:
+        with self._connections.lent() as connection:
             return log.logged(connection, after)
 
     def changes(self, after: int) -> list[Change] | None:
@@ -165,7 +165,7 @@ class Store:
 
         wanted = check_ids(ids)
         unique = list(dict.fromkeys(wanted))
-        with self.reading(), self._connections.lent() as connection:
+        with self._connections.lent() as connection:
             found = list(rows.by_id(connection, rows.VECTOR, unique))
         where = {row[0]: index for index, row in enumerate(found)}
         rows.refuse_unknown(unique, where)
@@ -195,12 +195,12 @@ class Store:
 
     def snapshot(self, target: Path | str) -> None:
         """Copy the memory as it is now (and its encoder) into a new folder, whole or not at all; refused where one is."""
-        with self._connections.lent() as connection:
+        with self._connections.unpinned() as connection:
             copy_store(connection, self.folder, Path(target))
 
     def check(self) -> list[str]:
         """What is wrong with the database, one sentence each; [] where nothing is. Reads all of it."""
-        with self.reading(), self._connections.lent() as connection, translated(self.path):
+        with self._connections.lent() as connection, translated(self.path):
             return problems(connection, self.info.dim)
 
     def bytes_on_disk(self) -> int:

@@ -18,9 +18,9 @@ def check_ids(ids: npt.ArrayLike) -> list[int]:
     """Ids as a list of whole numbers; `DataError` where they are something else."""
     listed: Any = ids.tolist() if hasattr(ids, "tolist") else ids
     listed = [listed] if isinstance(listed, int) else list(listed)
-    wrong = [value for value in listed if not isinstance(value, int) and not hasattr(value, "__index__")]
+    wrong = [value for value in listed if not hasattr(value, "__index__") or not -(1 << 63) <= value < 1 << 63]
     if wrong:
-        raise DataError(f"ids: {wrong[0]!r} is not a whole number; expected ids (n,) as `modicum memory list` shows them")
+        raise DataError(f"ids: {wrong[0]!r} is not the id of an item; expected ids (n,) as `modicum memory list` shows them")
     return [int(value) for value in listed]
 
 
@@ -36,6 +36,11 @@ def check_batch(batch: Batch, dim: int) -> Batch:
         given = getattr(batch, name)
         if given is not None and len(given) != len(vectors):
             raise DataError(f"{name}: {len(given)} for {len(vectors)} embeddings, expected one each; nothing was added")
+    for name, kinds in (("names", str), ("digests", str), ("labels", str | None), ("texts", str | None)):
+        if wrong := [value for value in getattr(batch, name) if not isinstance(value, kinds)]:
+            raise DataError(f"{name}: {wrong[0]!r} is not a text; nothing was added")
+    if not isinstance(batch.source, str):
+        raise DataError(f"source: {batch.source!r} is not a text; nothing was added")
     if len(ids) != len(vectors):
         raise DataError(f"ids: {len(ids)} for {len(vectors)} embeddings, expected one each; nothing was added")
     with np.errstate(over="ignore"):

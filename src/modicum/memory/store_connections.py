@@ -27,7 +27,6 @@ class Connections:
         self.path, self.readonly = path, readonly
         self._process = os.getpid()
         self._idle: list[sqlite3.Connection] = []
-        self._all: list[sqlite3.Connection] = []
         self._pinned = threading.local()
         self._lock = threading.RLock()
         self._writer: sqlite3.Connection | None = None
@@ -43,28 +42,36 @@ class Connections:
                 "process (start workers by spawn)"
             )
 
-    def _open(self, readonly: bool, cache: int) -> sqlite3.Connection:
-        connection = connect(self.path, readonly=readonly, cache=cache)
-        self._all.append(connection)
-        return connection
-
     @contextlib.contextmanager
-    def lent(self) -> Iterator[sqlite3.Connection]:
-        """A connection for reading, nobody else's until the block ends; inside `reading` that thread's own."""
+    def unpinned(self) -> Iterator[sqlite3.Connection]:
+        """A connection for reading outside of a transaction, nobody else's until the block ends."""
         self._check_usable()
-        if pinned := getattr(self._pinned, "connection", None):
-            with translated(self.path):
-                yield pinned
-            return
         with translated(self.path):
             try:
                 connection = self._idle.pop()
             except IndexError:
-                connection = self._open(self.readonly, cache=16)
+                connection = connect(self.path, readonly=self.readonly, cache=16)
             try:
                 yield connection
             finally:
                 self._idle.append(connection)
+                if self._closed:
+                    self._close_idle()
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[sqlite3.Connection]:
+        """The same for reads that see one state; inside `reading` it is that of the block."""
+        if pinned := getattr(self._pinned, "connection", None):
+            self._check_usable()
+            with translated(self.path):
+                yield pinned
+            return
+        with self.unpinned() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("ROLLBACK")
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -73,14 +80,12 @@ class Connections:
             yield
             return
         with self.lent() as connection:
-            connection.execute("BEGIN")
-            connection.execute("SELECT count(*) FROM info").fetchone()  # a transaction begins with its first read
+            connection.execute("SELECT key FROM info").fetchone()  # a transaction begins with its first read
             self._pinned.connection = connection
             try:
                 yield
             finally:
                 self._pinned.connection = None
-                connection.execute("ROLLBACK")
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -90,7 +95,7 @@ class Connections:
             raise WriteError(f"{self.path}: the memory was opened for reading only; nothing was changed")
         with self._lock, translated(self.path):
             if self._writer is None:
-                self._writer = self._open(False, cache=64)
+                self._writer = connect(self.path, cache=64)
             connection = self._writer
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -123,17 +128,21 @@ class Connections:
         return False
 
     def close(self) -> None:
-        """Close all connections; the last process to do so leaves a database without a log."""
+        """Close all connections, those still lent when they come back; the last one leaves a database without a log."""
         if self._closed or os.getpid() != self._process:
             return
         self._closed = True
         if self._checkpoint is not None:
             self._checkpoint.join()
-        with self._lock:
-            for connection in self._all:
-                with contextlib.suppress(sqlite3.Error):
-                    connection.close()
-            self._all, self._idle, self._writer = [], [], None
+        self._close_idle()
+        with self._lock, contextlib.suppress(sqlite3.Error):
+            if self._writer is not None:
+                self._writer.close()
+
+    def _close_idle(self) -> None:
+        with contextlib.suppress(IndexError, sqlite3.Error):
+            while True:
+                self._idle.pop().close()
 
 
 def log_size(path: Path) -> int:
