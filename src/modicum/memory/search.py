@@ -1,0 +1,70 @@
+"""One look-up in a view: candidates of the index, exact search of the rows behind it, and the excluded ids left out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from modicum.memory import inputs
+from modicum.memory.exact import nearest
+from modicum.memory.segments import Queries, best, ranked, similarities
+from modicum.memory.types import Neighbours
+from modicum.memory.view import View, rows_of
+
+if TYPE_CHECKING:
+    from modicum.memory.segments import Found
+    from modicum.memory.types import Ints
+
+
+def check_k(view: View, k: int, exclude: Ints) -> None:
+    """Refuse what `inputs.check_k` refuses; exclude (Q, m): ids, some of which the memory may not have."""
+    short = view.live and isinstance(k, int | np.integer) and k + exclude.shape[1] > view.live
+    inputs.check_k(k, view.live, max((_held(view, row) for row in exclude), default=0) if short else 0)
+
+
+def _held(view: View, ids: Ints) -> int:
+    """How many of ids (m,) the memory has."""
+    wanted = np.unique(ids[ids >= 0])
+    return len(rows_of(view.base, wanted)) + len(rows_of(view.tail, wanted))
+
+
+def search(view: View, queries: Queries, k: int, exclude: Ints) -> Neighbours:
+    """The k most similar items of each query without its excluded ids (Q, m); there are k."""
+    taken = min(k + exclude.shape[1], view.live)
+    parts = [_of_index(view, queries, taken)] if view.index else []
+    parts += _exact(view, view.indexed, queries, taken)
+    similarity, ids, rows = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
+    for column in exclude.T:
+        similarity[ids == column[:, None]] = -np.inf
+    similarity, ids, rows = best(similarity, ids, rows, k)
+    short = np.isneginf(similarity[:, -1]) if view.index else np.zeros(0, bool)
+    if short.any():  # the index found too few: search those exactly
+        these = np.flatnonzero(short)
+        again = Queries(queries.raw[these], queries.multiplied[these], queries.lengths[these])
+        found = search(replace(view, index=None), again, k, exclude[these])
+        similarity[these], rows[these], ids[these] = found
+    return Neighbours(similarity, rows, ids)
+
+
+def _exact(view: View, first: int, queries: Queries, k: int) -> list[Found]:
+    """Exact search of the rows of base from `first` on and of the tail, whose rows are numbered on behind those of base."""
+    found: list[Found] = []
+    for segment, offset in ((view.base.since(first), first), (view.tail, len(view.base.ids))):
+        if len(segment.ids) or not found:
+            similarity, ids, rows = nearest(segment, queries, k)
+            found.append((similarity, ids, np.where(rows < 0, rows, rows + offset)))
+    return found
+
+
+def _of_index(view: View, queries: Queries, k: int) -> Found:
+    """Candidates of the index, scored again in the fixed order."""
+    assert view.index is not None
+    segment = view.base
+    candidates = view.index.search(queries, k, segment)
+    start = np.zeros(len(candidates) + 1, np.int64)
+    np.cumsum((candidates >= 0).sum(1), out=start[1:])
+    rows = candidates[candidates >= 0]
+    segment.check_rows(rows)
+    return ranked(segment, start, rows, similarities(segment, queries, start, rows), k)
