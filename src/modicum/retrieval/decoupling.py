@@ -34,24 +34,31 @@ def tau_normalised(weight: Tensor, tau: float) -> Tensor:
     return weight / torch.where(norm > 0, norm, 1) ** tau
 
 
+def _empty(layer: nn.Linear, bias: bool) -> nn.Linear:
+    """A layer of the same shape with numbers still to be set; draws none from torch's generator."""
+    of = layer.weight
+    out: nn.Linear = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+        nn.Linear, layer.in_features, layer.out_features, bias, device=of.device, dtype=of.dtype
+    )
+    return out
+
+
 def tau_normalised_layer(layer: nn.Linear, tau: float) -> nn.Linear:
     """A linear layer without bias that has `tau_normalised` weights; the one passed in does not change."""
     if not 0 <= tau <= 10:
         raise ConfigError(f"tau: expected a number in [0, 10], usually in [0, 1], found {tau}")
-    weight = tau_normalised(layer.weight.detach(), tau)
-    out = nn.Linear(layer.in_features, layer.out_features, bias=False, device=weight.device, dtype=weight.dtype)
-    out.weight.data.copy_(weight)
+    out = _empty(layer, False)
+    out.weight.data.copy_(tau_normalised(layer.weight.detach(), tau))
     return out
 
 
 def retrained(layer: nn.Linear, seed: int) -> nn.Linear:
     """A new linear layer of the same shape (cRT): Xavier-uniform weights drawn from the seed, biases 0."""
-    weight = layer.weight
-    out = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, device=weight.device, dtype=weight.dtype)
-    fresh = torch.empty(weight.shape)
+    out = _empty(layer, layer.bias is not None)
+    fresh = torch.empty(layer.weight.shape)
     nn.init.xavier_uniform_(fresh, generator=torch_generator(seed, "retrieval/crt"))
     out.weight.data.copy_(fresh)
-    if layer.bias is not None:
+    if out.bias is not None:
         nn.init.zeros_(out.bias)
     return out
 
