@@ -14,9 +14,6 @@ from modicum.memory.types import ID_BITS
 if TYPE_CHECKING:
     from modicum.memory.types import Ints, Rows
 
-TEXT_BYTES = 65_535
-"""Longest label, text, name or source on Milvus, in bytes of UTF-8: about 10,000 words."""
-
 
 def as_rows(rows: npt.ArrayLike, dim: int, metric: str, what: str, *, keys: bool) -> Rows:
     """float32 (n, D). Refused: another shape, NaN or infinity; among keys a row of zeros under cosine."""
@@ -68,7 +65,7 @@ def as_exclude(exclude: npt.ArrayLike | None, queries: int) -> Ints:
 
 
 def as_texts(values: Sequence[str | None] | None, n: int, what: str) -> list[str | None]:
-    """n labels, texts or digests, or n times None. Refused: another number, another type, too long."""
+    """n labels, texts or digests, or n times None. Refused: another number, another type."""
     if values is None:
         return [None] * n
     if isinstance(values, str) or len(values) != n:
@@ -90,8 +87,8 @@ def as_names(values: Sequence[str], n: int) -> list[str]:
     return found
 
 
-def check_text(value: str | None, what: str) -> None:
-    """Refuse what is neither text nor None, or is too long, or is no Unicode."""
+def check_text(value: str | None, what: str, longest: int | None = None) -> None:
+    """Refuse what is neither text nor None, or is no Unicode, or has more than `longest` bytes of UTF-8."""
     if value is None:
         return
     if not isinstance(value, str):
@@ -100,8 +97,8 @@ def check_text(value: str | None, what: str) -> None:
         size = len(value.encode())
     except UnicodeEncodeError as error:
         raise DataError(f"{what}: {value!a} is not Unicode text") from error
-    if size > TEXT_BYTES:
-        raise DataError(f"{what}: {value[:40]!r}... has {size:,} bytes; expected {TEXT_BYTES:,} at most, so shorten it")
+    if longest is not None and size > longest:
+        raise DataError(f"{what}: {value[:40]!r}... has {size:,} bytes; this store takes {longest:,} at most, so shorten it")
 
 
 def check_unique(ids: Ints, what: str = "ids") -> None:

@@ -19,7 +19,7 @@ from modicum.errors import DataError, ModicumError
 from modicum.memory import inputs
 from modicum.memory.milvus_checks import nearest, problems
 from modicum.memory.milvus_client import Address, address_of
-from modicum.memory.milvus_rows import FIELDS, MilvusRows, drop_rows, make_rows, open_rows
+from modicum.memory.milvus_rows import FIELDS, LONGEST, MilvusRows, drop_rows, make_rows, open_rows
 from modicum.memory.types import AbstractMemory, Batch, Item, MemoryInfo, Neighbours, Stats, item_id
 
 if TYPE_CHECKING:
@@ -114,6 +114,14 @@ class MilvusMemory(AbstractMemory):
     def add_batch(self, batch: Batch) -> None:
         """Add a batch whose values are checked; refused: ids or names that are there. Nothing stays of one that failed."""
         inputs.check_unique(batch.ids)
+        for what, values in (
+            ("names", batch.names),
+            ("labels", batch.labels),
+            ("texts", batch.texts),
+            ("source", [batch.source]),
+        ):
+            for value in values:
+                inputs.check_text(value, what, LONGEST)
         here = np.flatnonzero(self.ids_of(batch.source, batch.names) >= 0)
         if len(here):
             name = batch.names[int(here[0])]
@@ -141,8 +149,8 @@ class MilvusMemory(AbstractMemory):
     def relabel(self, ids: npt.ArrayLike, label: str | None = None, *, text: str | None = None) -> int:
         """As in `AbstractMemory`."""
         wanted = np.unique(inputs.as_ids(ids))
-        inputs.check_text(label, "label")
-        inputs.check_text(text, "text")
+        inputs.check_text(label, "label", LONGEST)
+        inputs.check_text(text, "text", LONGEST)
         new = {key: value for key, value in (("label", label), ("text", text)) if value is not None}
         self._known(wanted, ["id"])
         for start in range(0, len(wanted), self.rows.step):
