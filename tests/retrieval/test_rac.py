@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from modicum.backbones.batch_norm import copy_buffers, forward_training
 from modicum.backbones.encoder import Encoder, ImageSpec, build_encoder
 from modicum.errors import ConfigError, DataError
+from modicum.memory.opening import create_memory, open_memory
+from modicum.memory.types import MemoryInfo
 from modicum.models import embed
 from modicum.retrieval.embedding import embed_batch, fitted
 from modicum.retrieval.rac import RAC, combine, unit
@@ -396,3 +399,29 @@ def test_the_encoder_moves_with_the_model_but_keeps_its_precision(whole):
     model.double()
     assert next(model.parameters()).dtype == torch.float64
     assert next(model.encoder.parameters()).dtype == torch.float32
+
+
+def test_a_stored_memory_edited_by_another_reader_is_put_back_to_the_bit(whole, tmp_path: Path):
+    """The truth on disk, opened twice: what one adds, relabels and removes the other's next prediction sees.
+
+    Batches of 1, 7 and 200; afterwards equal to a memory that never held the source.
+    """
+    encoder, info = whole[0].encoder, MemoryInfo(64)
+    keys, labels = embed(encoder, pictures(40)), [f"class {i % 5}" for i in range(40)]
+    x = as_batch(pictures(200, seed=4))
+    with create_memory(str(tmp_path / "a"), info) as memory, create_memory(str(tmp_path / "never"), info) as never:
+        for one in (memory, never):
+            one.add(keys, labels, source="own")
+        model = RAC(5, base=conv(), encoder=encoder, memory=memory, text=RandomWords(), neighbours=4).eval()
+        first = [model(x[:size]) for size in (1, 7, 200)]
+        with open_memory(str(tmp_path / "a")) as other:
+            ids = other.add(embed(encoder, pictures(90, seed=4)), ["heron"] * 90, source="birds")
+            added = model(x)
+            other.relabel(ids, "grey heron")
+            relabelled = model(x)
+            other.remove_source("birds")
+        assert not torch.equal(added, first[2])
+        assert not torch.equal(relabelled, added)
+        for attached in (memory, never):
+            model.attach(attached)
+            assert all(torch.equal(model(x[: len(logits)]), logits) for logits in first)
