@@ -19,10 +19,10 @@ from modicum.errors import FileFormatError
 from modicum.memory import store_log as log
 from modicum.memory import store_rows as rows
 from modicum.memory.store_checks import check_batch, check_ids, problems
-from modicum.memory.store_connections import Connections, log_size
+from modicum.memory.store_connections import Connections
 from modicum.memory.store_copies import copy_store
 from modicum.memory.store_log import Logged
-from modicum.memory.store_schema import DATABASE, create_database, read_info, translated
+from modicum.memory.store_schema import DATABASE, create_database, log_size, read_info, translated
 from modicum.memory.types import Batch, Change, Item, MemoryInfo
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class Store:
 
         Reads the file from front to back, which a disk does faster than by id.
         """
-        query = "SELECT id, sum, data FROM vector JOIN item USING (place) WHERE place > ? ORDER BY place"
+        query = "SELECT id, sum, data FROM vector LEFT JOIN item USING (place) WHERE place > ? ORDER BY place"
         with self._connections.lent() as connection:
             for part in rows.batched(connection.execute(query, [after]), batch):
                 yield rows.decode(self.path, self.info.dim, part)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from modicum.errors import ConfigError, WriteError
-from modicum.memory.store_schema import connect, translated
+from modicum.memory.store_schema import connect, log_size, translated
 
 LOG_SIZE = 64_000_000
 """Bytes of write-ahead log from which on a checkpoint is made; what a killed process leaves is read in about 0.1 s."""
@@ -143,11 +143,3 @@ class Connections:
         with contextlib.suppress(IndexError, sqlite3.Error):
             while True:
                 self._idle.pop().close()
-
-
-def log_size(path: Path) -> int:
-    """Bytes of a database's write-ahead log, 0 where there is none."""
-    try:
-        return os.stat(f"{path}-wal").st_size
-    except OSError:
-        return 0

@@ -30,7 +30,7 @@ ITEM = """SELECT item.id, source.name, item.name, label.name, item.text, item.ti
 FROM {ids} AS ids CROSS JOIN item ON item.place = ids.place
 CROSS JOIN source ON source.key = item.source LEFT JOIN label ON label.key = item.label"""
 
-VECTOR = "SELECT ids.id, sum, data FROM {ids} AS ids CROSS JOIN vector ON vector.place = ids.place"
+VECTOR = "SELECT ids.id, sum, data FROM {ids} AS ids LEFT JOIN vector ON vector.place = ids.place"
 
 
 class Found(NamedTuple):
@@ -209,12 +209,12 @@ def items_of(connection: sqlite3.Connection, ids: Sequence[int]) -> list[Item]:
 
 
 def decode(path: Path, dim: int, rows: Sequence[tuple[int, int, bytes]]) -> tuple[Ints, Rows]:
-    """Ids (n,) and embeddings (n, D) from rows (id, CRC-32, bytes); `FileFormatError` where one is damaged."""
+    """Ids (n,) and embeddings (n, D) from rows (id, CRC-32, bytes); `FileFormatError` where one is damaged or missing."""
     import numpy as np
 
-    bad = [id_ for id_, sum_, data in rows if len(data) != 4 * dim or zlib.crc32(data) != sum_]
+    bad = [row[0] for row in rows if None in row or len(row[2]) != 4 * dim or zlib.crc32(row[2]) != row[1]]
     if bad:
-        raise damaged(path, f"embeddings of items {shown(bad)} were altered")
+        raise damaged(path, f"embeddings of items {shown(bad)} were altered or are missing")
     vectors = np.frombuffer(b"".join([row[2] for row in rows]), dtype="<f4").reshape(len(rows), dim)
     return np.array([row[0] for row in rows], dtype=np.int64), vectors.astype(np.float32, copy=True)
 

@@ -158,12 +158,36 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
+def log_size(path: Path) -> int:
+    """Bytes of a database's write-ahead log, 0 where there is none."""
+    try:
+        return os.stat(f"{path}-wal").st_size
+    except OSError:
+        return 0
+
+
+def _is_whole(path: Path, tries: int = 5) -> bool:
+    """Whether a database without a log is as long as it says; with one, its end may be there only, and this is unknown."""
+    for _ in range(tries):
+        if log_size(path):
+            return True
+        with open(path, "rb") as file:
+            header = file.read(100)
+            size = os.fstat(file.fileno()).st_size
+        if int.from_bytes(header[28:32], "big") * PAGE == size:
+            return True
+        time.sleep(0.02)  # another process may just be copying its log into it
+    return False
+
+
 def read_info(connection: sqlite3.Connection, path: Path) -> MemoryInfo:
     """What a memory was created for; `FileFormatError` where the file is no memory, of a newer version, or damaged."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION:
         raise FileFormatError(f"{path}: a database, but not a memory of modicum; see `modicum memory create`")
+    if not _is_whole(path):
+        raise damaged(path, "it was cut off or something was written behind it")
     if version != SCHEMA:
         older = "; written by a newer modicum, update this one" if version > SCHEMA else ""
         raise FileFormatError(f"{path}: schema {version}, this version reads {SCHEMA}{older}")
