@@ -21,7 +21,7 @@ def pictures(n: int, size: int = 32) -> np.ndarray:
 
 
 def test_worked_by_hand() -> None:
-    """A quarter of the pixels is 200, the rest 0: mean 50, std sqrt(.25 150^2 + .75 50^2) = 86.60..., so sqrt 3 and -1/sqrt 3.
+    """A quarter of the pixels is 200, the rest 0: mean 50, std sqrt(.25 150^2 + .75 50^2) = 86.6, so sqrt 3 and -1/sqrt 3.
 
     The standard deviation with n - 1 would give another number, and so would one of each channel.
     """

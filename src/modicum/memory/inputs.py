@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def as_rows(rows: npt.ArrayLike, dim: int, metric: str, what: str, *, keys: bool) -> Rows:
     """float32 (n, D). Refused: another shape, NaN or infinity; among keys a row of zeros under cosine."""
     try:
-        found = np.ascontiguousarray(rows, dtype=np.float32)
+        with np.errstate(over="ignore"):  # becomes infinity, which is refused below
+            found = np.ascontiguousarray(rows, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise DataError(f"{what}: expected numbers (n, {dim}), found {type(rows).__name__} ({error})") from error
     if found.ndim != 2 or found.shape[1] != dim:
