@@ -1,4 +1,4 @@
-"""`modicum evaluate`: accuracy, or for regression the squared error, of a run over many tasks."""
+"""`modicum evaluate`: accuracy, or for regression the squared error, of a run over many tasks; of rac on pictures."""
 
 from __future__ import annotations
 
@@ -56,6 +56,31 @@ def show_errors(record: Mapping[str, Any]) -> None:
     print("what another training would change is not in it.")
 
 
+def show_branches(record: Mapping[str, Any]) -> None:
+    """Print the rows of a result on held-out pictures: accuracies of each branch, and by training pictures of a class."""
+    columns = ("branch", "accuracy", "95 % interval ±", "balanced", "95 % interval ±", "many", "medium", "few")
+    keys = ("accuracy", "ci95", "balanced_accuracy", "balanced_ci95", "many", "medium", "few")
+    show_table("", columns, [[row["branch"], *(percent(row[key]) for key in keys)] for row in record["rows"]])
+    first = record["rows"][0]
+    many, medium, few = first["classes"]
+    print(f"{first['pictures']:,} {record['tested']}")
+    print(
+        f"many, medium, few: means over {many}, {medium} and {few} classes: more than 100 training pictures, 20 to 100, fewer"
+    )
+    print(f"Intervals are over {record['interval_over']};")
+    print("what another training would change is not in them.")
+    memory = record["memory"]
+    if memory is not None:
+        print(f"memory: {memory['items']:,} items in {memory['store']}, {record['neighbours']} of them for each picture")
+    for name, told in (("base branch", "base"), ("memory's encoder", "encoder")):
+        if record["pretraining"][told] is not None:
+            print(f"pre-training of the {name}: {record['pretraining'][told]}")
+
+
+SHOWN = {"mse": show_errors, "branches": show_branches}
+"""What a result measures -> how it is shown, where not as accuracy over tasks."""
+
+
 def run(config: Evaluate) -> int:
     """Evaluate and print a table; the library writes the JSON."""
     from modicum.training.evaluate import evaluate
@@ -64,7 +89,7 @@ def run(config: Evaluate) -> int:
         record = evaluate(config, progress=tick)
     if ranks().rank > 0:
         return 0
-    (show_errors if record.get("measure") == "mse" else show)(record)
+    SHOWN.get(record.get("measure", ""), show)(record)
     if config.json:
         print(f"result: {config.json}")
     return 0

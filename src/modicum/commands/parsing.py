@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from modicum.commands.help import command_help, usage
 from modicum.commands.option import Option
 from modicum.commands.options import COMMANDS, GROUPS, Command
+from modicum.configs.long_tail import is_usual
 from modicum.errors import ConfigError
 from modicum.registry import suggest
 
@@ -190,14 +191,18 @@ def _typed(command: Command) -> Callable[[Option, Any, str], Any]:
 
 
 def _as_yaml(command: Command, values: Mapping[str, Any]) -> str:
-    """All options as YAML with their help as comments; feeding it to --config gives the same values."""
+    """All options as YAML with their help as comments; feeding it to --config gives the same values.
+
+    A default that depends on another option stands behind a mark: a value without one counts as asked for.
+    """
     lines = [f"# modicum {command.name} --config FILE"]
     for option in command.options:
         if option.required and option.name not in values:
             lines.append(f"# {option.name}:  # required: {option.help}")
             continue
         value = values.get(option.name, option.default)
-        lines.append(f"{option.name}: {json.dumps(value, ensure_ascii=False)}  # {option.help}")
+        mark = "# " if is_usual(value) else ""
+        lines.append(f"{mark}{option.name}: {json.dumps(value, ensure_ascii=False)}  # {option.help}")
     return "\n".join(lines) + "\n"
 
 

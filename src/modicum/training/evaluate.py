@@ -29,10 +29,10 @@ from modicum.runtime import Progress, Ranks, device
 from modicum.training.artifacts import confusion, lda_arrays, sample_task, write_artifacts
 from modicum.training.inner_records import inner_records
 from modicum.training.processes import first_alone, local_device, processes
-from modicum.training.regression_results import evaluate_regression, is_regression_run
 from modicum.training.runs import load_members, own_splits, test_head
 from modicum.training.scoring import Learner, Scores, score_tasks
 from modicum.training.splitting import trained_splits
+from modicum.training.supervised_results import other_evaluation
 
 BOTH: tuple[BatchNorm, ...] = ("support", "batch")
 """The modes that stand side by side for `batch_norm` both; differences are the second minus the first."""
@@ -125,8 +125,8 @@ def evaluate(config: Evaluate, progress: Progress | None = None) -> dict[str, An
     Every process of a torchrun calls it and scores its share of the same tasks; the first one writes. Raises
     `ConfigError` or `DataError` where the data set has too few classes or pictures for the tasks asked for.
     """
-    if is_regression_run(config.run):
-        return evaluate_regression(config)
+    if (other := other_evaluation(config)) is not None:
+        return other(config, progress)
     config = config if config.shots else replace(config, shots=[1, 5])
     with processes(device(config.device)) as here:
         return _evaluated(config, progress if here.rank == 0 else None, here)

@@ -1,7 +1,8 @@
 """The memory of a run: made of its training pictures in RUN/memory, or one that is there already; and its frozen encoder.
 
 A memory made here is what `modicum memory create` and `modicum memory add` would have made of the training pictures: the
-pictures as their files are, at the encoder's own size, without augmentation. Its encoder lies in RUN/memory-encoder.
+pictures as their files are, at the encoder's own size, without augmentation; a picture whose embedding is all zeros is left
+out. Its encoder lies in RUN/memory-encoder, where those commands look for it.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ def encoder_name(config: Train) -> str:
 
 def encoder_of_store(store: str) -> str:
     """The encoder that a memory was made with: as it is kept beside the memory, else as the memory names it."""
-    for kept in (Path(store) / "encoder", Path(store).parent / ENCODER if Path(store).name == MEMORY else None):
-        if kept is not None and kept.is_dir():
+    for kept in (Path(store) / "encoder", Path(f"{store}-encoder")):
+        if kept.is_dir():
             return str(kept)
     with open_memory(store, readonly=True) as memory:
         name: str = memory.info.encoder
@@ -111,13 +112,16 @@ def own_memory(
     seen = as_seen(config, encoder, pictures) if len(missing) else pictures
     for start in range(0, len(missing), COMMIT):
         part = rows[missing[start : start + COMMIT]]
+        keys = embed(encoder, seen.pixels[part])
+        pointing = keys.any(1)  # zeros, such as of a picture of one colour, have no direction and cannot be found
+        part = part[pointing]
         memory.add(
-            embed(encoder, seen.pixels[part]), [pictures.classes[label] for label in pictures.labels[part]],
+            keys[pointing], [pictures.classes[label] for label in pictures.labels[part]],
             names=[pictures.ids[row] for row in part], source=source,
             digests=[pictures.digests[row] for row in part] if pictures.digests else None,
         )  # fmt: skip
         if progress is not None:
-            progress(start + len(part), len(missing))
+            progress(min(start + COMMIT, len(missing)), len(missing))
     return RunMemory(memory, encoder, str(store), own=True)
 
 

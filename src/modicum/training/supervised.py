@@ -13,19 +13,15 @@ from typing import Any, final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from modicum.backbones.probe import probe
 from modicum.backbones.synchronised import synchronise
 from modicum.configs import Train, require
 from modicum.configs.long_tail import is_usual, with_pictures
 from modicum.data.pictures import PictureSet
-from modicum.episodes.cutting import Pixels, gather
 from modicum.evaluation.intervals import MeanInterval, balanced_accuracy_interval
 from modicum.files import make_folder
 from modicum.models import save_encoder
-from modicum.retrieval.embedding import fitted
-from modicum.retrieval.rac import RAC, Branches
 from modicum.runtime import Progress, Ranks
 from modicum.training.memories import (
     RunMemory,
@@ -45,30 +41,9 @@ from modicum.training.subjects import AbstractSubject
 from modicum.training.supervised_data import held_out
 from modicum.training.supervised_networks import base_encoder, build_network, continue_from, decoupled
 from modicum.training.supervised_objective import SupervisedObjective
+from modicum.training.supervised_scoring import score_pictures
 
 Ints = NDArray[np.int64]
-SCORED = 64
-"""Pictures scored together outside training: one number, so that equal pictures in equal order give equal bits."""
-
-
-def score_branches(network: RAC, pixels: Pixels, rows: Ints, device: torch.device) -> Branches:
-    """Logits (n, L) of every branch in evaluation mode for pictures at rows (n,), each seen as it is."""
-    parts: list[tuple[Tensor | None, Tensor | None, Tensor | None]] = []
-    training = network.training
-    network.eval()
-    with torch.inference_mode():
-        for start in range(0, len(rows), SCORED):
-            x = gather(pixels, rows[start : start + SCORED], device)
-            features = None if network.base is None else network.base(fitted(x, network.base.spec))
-            parts.append(network.branch_logits(x, features=features, seen=x)[:3])
-    network.train(training)
-    base, retrieval, both = (_joined([part[branch] for part in parts]) for branch in range(3))
-    return Branches(base, retrieval, both)
-
-
-def _joined(parts: list[Tensor | None]) -> Tensor | None:
-    there = [part for part in parts if part is not None]
-    return torch.cat(there) if there else None
 
 
 @final
@@ -91,9 +66,8 @@ class SupervisedSubject(AbstractSubject):
         )
         make_folder(config.out)
         self.found = self._memory(config, here, progress)
-        base = (
-            base_encoder(config, pictures.subset(train[:: max(1, len(train) // 2_000)])) if self._has_base(config) else None
-        )
+        some = pictures.subset(train[:: max(1, len(train) // 2_000)])
+        base = None if config.branches == "retrieval" else base_encoder(config, some)
         neighbours = config.neighbours
         if self.found is not None and is_usual(neighbours):
             neighbours = min(neighbours, len(self.found.memory) - 1)
@@ -111,10 +85,6 @@ class SupervisedSubject(AbstractSubject):
         self.note = self._note(ids)
         if network.base is not None:
             probe(network.base, self.objective.example())
-
-    @staticmethod
-    def _has_base(config: Train) -> bool:
-        return config.branches != "retrieval"
 
     def _memory(self, config: Train, here: Ranks, progress: Progress | None) -> RunMemory | None:
         if config.branches == "base":
@@ -145,8 +115,9 @@ class SupervisedSubject(AbstractSubject):
         guess = torch.zeros(len(rows), device=self.device)
         network = self.objective.network
         if len(mine):
-            logits = network.chosen(score_branches(network, self.objective.pixels, rows[mine], self.device))
-            guess[torch.from_numpy(mine).to(self.device)] = logits.argmax(-1).float()
+            scored = score_pictures(network, self.config, self.objective.pixels, rows[mine], self.device)
+            logits = scored.logits()[self.config.branches]
+            guess[torch.from_numpy(mine).to(self.device)] = logits.argmax(-1).float().to(self.device)
         predicted = summed(guess).cpu().numpy().astype(np.int64)
         groups = None if self.pictures.groups is None else self.pictures.groups[rows]
         found = balanced_accuracy_interval(self.pictures.labels[rows], predicted, len(self.pictures.classes), groups)

@@ -1,4 +1,4 @@
-"""Pictures of all classes for rac: opened at the larger of its two encoders' sizes, and split into what trains and what not."""
+"""Pictures of all classes for rac: opened at the larger of its two encoders' sizes, and some of them held out."""
 
 from __future__ import annotations
 

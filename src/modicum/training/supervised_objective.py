@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from modicum.augmentation.rand_augment import rand_augment
 from modicum.backbones.batch_norm import Buffers, copy_buffers, forward_training
 from modicum.configs import Train
 from modicum.data.class_balanced import balanced_batch, class_rows, progressive_batch, square_root_batch
@@ -90,11 +91,7 @@ class SupervisedObjective(AbstractObjective):
     def _pictures(self, places: Ints, mine: slice, step: int) -> Tensor:
         """This process's pictures of a step (b, C, H, W), augmented."""
         x = gather(self.pixels, self.rows[places[mine]], self.device)
-        if not self.config.rand_augment:
-            return x
-        from modicum.augmentation.rand_augment import rand_augment
-
-        return rand_augment(x, self.config.seed, step, mine)
+        return rand_augment(x, self.config.seed, step, mine) if self.config.rand_augment else x
 
     def _features(self, x: Tensor) -> tuple[Tensor | None, Buffers]:
         """B's features of a step's pictures under their own statistics, and its updated buffers."""

@@ -1,4 +1,4 @@
-"""A run of rac read back: its network, on its own memory or another one, and the pictures it was trained and is tested on."""
+"""A run of rac read back: its network, on its own memory or another one, and the pictures it is tested on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from modicum.training.supervised_networks import build_network, decoupled, fresh
 
 
 class SupervisedRun(NamedTuple):
-    """network in evaluation mode; config with `out` where the run is now; record with its `step`; found: None without one."""
+    """network in evaluation mode; config, with `out` where the run is now; record, with its `step`; found: the memory."""
 
     network: Network
     config: Train
@@ -41,8 +41,10 @@ def is_supervised_run(run: Path | str) -> bool:
     return read_record(run)[0].method == RAC
 
 
-def load_supervised(run: Path | str, memory: str | None = None) -> SupervisedRun:
-    """A run of rac at its best checkpoint, the last one where none was validated. memory: another one than the run's.
+def load_supervised(run: Path | str, memory: str | None = None, neighbours: int | None = None) -> SupervisedRun:
+    """A run of rac at its best checkpoint, the last one where none was validated.
+
+    memory: another one than the run's; neighbours: another number of them than in training.
 
     `ConfigError` for a run of another method and for a memory of another encoder; `FileFormatError` for what is damaged.
     """
@@ -58,7 +60,7 @@ def load_supervised(run: Path | str, memory: str | None = None) -> SupervisedRun
     base = None
     if record["encoder"] is not None:
         base = fresh_encoder(config, record["encoder"]["backbone"], ImageSpec(**record["encoder"]["spec"]))
-    network = build_network(config, len(record["data"]["classes"]), base, found, config.neighbours)
+    network = build_network(config, len(record["data"]["classes"]), base, found, neighbours or config.neighbours)
     if config.decouple != "none":
         decoupled(network, config)
     tensors, checkpoint = read_checkpoint(path)

@@ -1,0 +1,184 @@
+"""Evaluation of a run of rac: every branch on held-out pictures, by class and by how many training pictures a class had.
+
+Branches are measured on the same pictures: `base`, `retrieval`, `both`, as far as the run has them. With `votes` also what
+the memory alone says by labels: the nearest item, the vote of all neighbours, and its interpolation with the base branch's
+softmax. The memory is read as it is now, so a changed one gives other numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from modicum.configs import Evaluate, require
+from modicum.data.picture_set import PictureSet
+from modicum.data.picture_splits import open_split_pictures
+from modicum.errors import DataError
+from modicum.evaluation.accuracy import confusion_counts
+from modicum.evaluation.long_tail import LongTailResult, long_tail_result
+from modicum.files import write_json
+from modicum.registry import suggest
+from modicum.retrieval.decoupling import tau_normalised_layer
+from modicum.runtime import Progress, device, require_one_process
+from modicum.training.artifacts import write_artifacts
+from modicum.training.memories import ids_in, memory_digest, trained_before
+from modicum.training.regression_results import evaluate_regression, is_regression_run
+from modicum.training.supervised_runs import SupervisedRun, is_supervised_run, load_supervised, open_run_pictures, parts_of
+from modicum.training.supervised_scoring import Scored, score_pictures, voted, with_neighbours
+
+Ints = NDArray[np.int64]
+BRANCHES = ("base", "retrieval", "both")
+OF_TASKS = ("splits", "ways", "shots", "queries", "points", "tasks", "head", "ensemble", "batch_norm", "inner_steps",
+            "tasks_file", "drop_small")  # fmt: skip
+"""Options of `evaluate` about few-shot tasks."""
+
+
+class Tested(NamedTuple):
+    """The pictures that are measured on: rows (n,) of a set, their labels (n,) among the run's classes, and in words."""
+
+    pictures: PictureSet
+    rows: Ints
+    labels: Ints
+    over: str
+
+
+def other_evaluation(config: Evaluate) -> Callable[[Evaluate, Progress | None], dict[str, Any]] | None:
+    """How a run that is not tested on few-shot tasks of pictures is evaluated; None for one that is."""
+    if is_regression_run(config.run):
+        return lambda asked, _: evaluate_regression(asked)
+    return evaluate_supervised if is_supervised_run(config.run) else None
+
+
+def check_evaluation(config: Evaluate) -> None:
+    """Raise `ConfigError` for options that only few-shot tasks have, and for an unknown split."""
+    usual = Evaluate(run=config.run)
+    given = [field.name for field in fields(config) if getattr(config, field.name) != getattr(usual, field.name)]
+    tasks = [name for name in given if name in OF_TASKS]
+    require(not tasks, f"{', '.join(tasks)}: about few-shot tasks, and {config.run} is a run of rac; leave it out")
+    known = ("train", "val", "test")
+    require(config.split in known, f"split: expected one of {', '.join(known)}, found {config.split!r}")
+
+
+def evaluate_supervised(config: Evaluate, progress: Progress | None = None) -> dict[str, Any]:
+    """A row for every branch on held-out pictures; also written to RUN/results/ with what was retrieved beside it.
+
+    `ConfigError` and `DataError` where options, data or memory do not fit; `FileFormatError` for a damaged run.
+    """
+    check_evaluation(config)
+    require_one_process("evaluate of a run of rac")
+    loaded = load_supervised(config.run, config.memory, config.neighbours)
+    network, where = loaded.network.to(device(config.device)), device(config.device)
+    _adjust(loaded, config)
+    tested = _tested(config, loaded, progress)
+    if not len(tested.rows):
+        raise DataError(f"split: {config.split} of {tested.pictures.name} holds no pictures in this run; take test")
+    ids = None
+    if config.split == "train" and config.data is None and loaded.found is not None:
+        ids = ids_in(loaded.found.memory, tested.pictures, tested.rows)  # a training picture must not find itself
+    scored = score_pictures(network, loaded.config, tested.pictures.pixels, tested.rows, where, ids, progress)
+    predicted = {name: logits.argmax(-1).numpy() for name, logits in scored.logits().items()}
+    if config.votes:
+        if loaded.found is not None:
+            k = loaded.network.k
+            scored = with_neighbours(scored, loaded.found, k, tested.pictures.pixels, tested.rows, where, ids)
+        predicted |= voted(scored, loaded.classes, config.interpolation)
+    counts = np.array(loaded.record["data"]["counts"])
+    groups = None if tested.pictures.groups is None else tested.pictures.groups[tested.rows]
+    found = {name: long_tail_result(tested.labels, guess, counts, groups) for name, guess in predicted.items()}
+    result = _record(config, loaded, tested, found)
+    _write(config, Path(config.run), result, _arrays(loaded, tested, scored, predicted))
+    return {"schema": 1, **result}
+
+
+def _adjust(loaded: SupervisedRun, config: Evaluate) -> None:
+    """Linear layers by tau-normalisation, where asked for."""
+    network = loaded.network
+    if config.tau_norm is None:
+        return
+    for name in ("base_linear", "retrieval_linear"):
+        layer = getattr(network, name)
+        require(layer is None or isinstance(layer, nn.Linear), "tau_norm: a run of --decouple lws has scaled its rows")
+        if layer is not None:
+            setattr(network, name, tau_normalised_layer(layer, config.tau_norm))
+
+
+def _tested(config: Evaluate, loaded: SupervisedRun, progress: Progress | None) -> Tested:
+    """The run's own held-out pictures, or all pictures of other data whose classes are the run's."""
+    if config.data is None:
+        pictures = open_run_pictures(loaded, config.root, progress)
+        parts = parts_of(loaded, pictures)
+        rows = {"train": parts.train, "val": parts.validation, "test": parts.test}[config.split]
+        return Tested(pictures, rows, pictures.labels[rows], f"{config.split} pictures of {pictures.name}; {parts.rule}")
+    spec = loaded.record["data"]
+    pictures = open_split_pictures(
+        config.data, root=config.root, size=spec["size"], channels=loaded.config.channels, group=config.group,
+        seed=loaded.config.seed, progress=progress,
+    )  # fmt: skip
+    place = {name: index for index, name in enumerate(loaded.classes)}
+    unknown = [name for name in pictures.classes if name not in place]
+    if unknown:
+        raise DataError(f"data: {len(unknown)} classes of {pictures.name} are none of the run's, such as {unknown[0]!r}"
+                        f"{suggest(unknown[0], loaded.classes)}")  # fmt: skip
+    labels = np.array([place[name] for name in pictures.classes], np.int64)[pictures.labels]
+    return Tested(pictures, np.arange(len(pictures)), labels, f"all pictures of {pictures.name}")
+
+
+def _record(config: Evaluate, loaded: SupervisedRun, tested: Tested, found: Mapping[str, LongTailResult]) -> dict[str, Any]:
+    """The result, as JSON."""
+    trained, record, memory = loaded.config, loaded.record, loaded.found
+    rows = [{"branch": name, **result.row()} for name, result in found.items()]
+    pretraining = dict(record["pretraining"])
+    now = None
+    if memory is not None:
+        info = memory.memory.info
+        now = {"store": memory.store, "items": len(memory.memory), "encoder": info.encoder, "fingerprint": info.fingerprint,
+               "digest": memory_digest(memory.memory)}  # fmt: skip
+        pretraining["encoder"] = pretraining["encoder"] or trained_before(info.encoder)
+    return {
+        "kind": "evaluate", "measure": "branches", "run": Path(config.run).name, "data": tested.pictures.name,
+        "split": config.split, "seed": trained.seed, "method": trained.method, "branches": trained.branches,
+        "loss": trained.loss, "sampler": trained.sampler, "decouple": trained.decouple, "backbone": trained.backbone,
+        "steps": record["step"], "neighbours": loaded.network.k, "tau_norm": config.tau_norm,
+        "interpolation": config.interpolation if config.votes else None, "interval_over": rows[0]["interval_over"],
+        "tested": tested.over, "pretraining": pretraining, "memory": now, "trained_memory": record["memory"], "rows": rows,
+        "classes": list(loaded.classes), "counts": record["data"]["counts"],
+    }  # fmt: skip
+
+
+def _arrays(loaded: SupervisedRun, tested: Tested, scored: Scored, predicted: Mapping[str, Ints]) -> dict[str, Any]:
+    """What the report draws: labels, predictions of every row, and what was retrieved for each picture."""
+    last = list(predicted)[len(scored.logits()) - 1]
+    parts: dict[str, Any] = {
+        "classes": np.array(loaded.classes),
+        "confusion": confusion_counts(tested.labels, predicted[last], len(loaded.classes)),
+        "true": tested.labels,
+        "pictures": np.array([tested.pictures.ids[row] for row in tested.rows]),
+    }
+    parts |= {f"predicted_{name}": guess for name, guess in predicted.items()}
+    if scored.neighbours is not None:
+        words = [item.label or "" for row in scored.items for item in row]
+        names, numbers = np.unique(words, return_inverse=True)
+        near = scored.neighbours
+        parts |= {"neighbour_similarity": near.similarity.astype(np.float32), "neighbour_id": near.id}
+        parts |= {"neighbour_label": numbers.reshape(near.id.shape), "neighbour_labels": names}
+    return parts
+
+
+def _write(config: Evaluate, run: Path, result: dict[str, Any], parts: dict[str, Any]) -> None:
+    name = f"{result['data']}-{config.split}-branches"
+    name += f"-{Path(config.memory).name}" if config.memory else ""
+    name += f"-{config.neighbours}neighbours" if config.neighbours else ""
+    name += f"-tau{config.tau_norm:g}" if config.tau_norm is not None else ""
+    name += "-votes" if config.votes else ""
+    file = run / "results" / (re.sub(r"[^\w.-]+", "_", name) + ".json")
+    write_artifacts(run, file, parts)
+    write_json(file, result)
+    if config.json:
+        write_json(config.json, result)
