@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from modicum.errors import ConfigError, DataError
 from modicum.memory import inputs
+from modicum.memory.rebuild import Builder, IndexKind
 from modicum.memory.search import check_k, search
 from modicum.memory.segments import prepared
 from modicum.memory.store import Store
@@ -26,7 +27,6 @@ from modicum.memory.view import Follower
 if TYPE_CHECKING:
     from modicum.memory.types import Ints, Rows
 
-IndexKind = Literal["auto", "exact", "hnsw", "hnsw-sq8", "ivf"]
 CACHE = "cache"
 """The folder of a memory that may be deleted at any time."""
 
@@ -43,6 +43,7 @@ class Memory(AbstractMemory):
         self.store, self.index, self.readonly = store, index, readonly
         self.info = store.info
         self.follower = Follower(store, VectorCache(store.folder / CACHE, self.info.dim), readonly)
+        self.builder = Builder(self.follower, index)
         self._next: dict[str, tuple[int, int]] = {}
 
     @classmethod
@@ -144,7 +145,7 @@ class Memory(AbstractMemory):
         out = inputs.as_exclude(exclude, len(asked))
         queries = prepared(asked, self.info.metric)
         for _ in range(3):
-            view = self.follower.current()
+            view = self.builder.attend(self.follower.current())
             check_k(view, k, out)
             try:
                 return search(view, queries, int(k), out)
@@ -184,11 +185,27 @@ class Memory(AbstractMemory):
         cached = (self.store.folder / CACHE).glob("*")
         size = self.store.bytes_on_disk() + sum(path.stat().st_size for path in cached)
         items = sum(sources.values())
-        return Stats(self.info, items, sources, labels, "exact", 0, size)
+        kind, pending = self.builder.told(items)
+        return Stats(self.info, items, sources, labels, kind, pending, size)
+
+    def rebuild(self) -> None:
+        """Make vector file and index anew from the database; a search needs neither, it is only slower without."""
+        self.builder.rebuild()
+
+    def settle(self) -> None:
+        """Bring the vector file up to date, and wait until the index that is due, if one is, is in use."""
+        if len(self):
+            self.builder.attend(self.follower.current())
+        self.builder.settle()
+
+    def verify(self) -> list[str]:
+        """What is wrong, one sentence each, [] where nothing is: the database, and whether what is searched equals it."""
+        return self.store.check() or self.follower.differences()
 
     def __len__(self) -> int:
         return len(self.store)
 
     def close(self) -> None:
         """As in `AbstractMemory`."""
+        self.builder.close()
         self.store.close()

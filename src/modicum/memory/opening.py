@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
-    from modicum.memory.memory import IndexKind
+    from modicum.memory.rebuild import IndexKind
     from modicum.memory.types import AbstractMemory, MemoryInfo
 
 MILVUS = "milvus+"

@@ -182,6 +182,10 @@ class AbstractMemory(ABC):
         """
         return None
 
+    def rebuild(self) -> None:
+        """Make what is derived from the items, such as an index, anew; nothing where a store keeps that itself."""
+        return None
+
     @abstractmethod
     def stats(self) -> Stats:
         """Counts and sizes."""

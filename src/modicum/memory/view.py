@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modicum.errors import WriteError
+from modicum.errors import DataError, WriteError
 from modicum.memory.segments import PART, Segment, make_segment
 from modicum.memory.store import Store
 from modicum.memory.store_log import Logged
-from modicum.memory.vectors import State, VectorCache, VectorFile
+from modicum.memory.vectors import CacheDamaged, State, VectorCache, VectorFile
 from modicum.similarity import squared_lengths
 
 if TYPE_CHECKING:
@@ -77,6 +77,11 @@ class Follower:
             self._view = view
             return view
 
+    @property
+    def latest(self) -> View | None:
+        """The view of the last call of `current`, if there was one."""
+        return self._view
+
     def discard(self) -> None:
         """Forget the view, and write the file anew: it is damaged."""
         with self.lock:
@@ -88,6 +93,38 @@ class Follower:
             view = self.current() if file is None else self.view_of(file)
             fits = index is None or (view.file is not None and view.file.generation == index.generation)
             self._view = replace(view, index=index if fits else None)
+
+    def settle(self) -> VectorFile | None:
+        """Put all rows into the file; the file, or None where it cannot be written."""
+        with self.lock, self.store.reading():
+            view = self.current()
+            if len(view.tail.ids) or view.file is None:
+                view = self._view = self.write(view, view.state) or view
+            return None if len(view.tail.ids) else view.file
+
+    def rewrite(self) -> VectorFile | None:
+        """A new generation of the file from the database alone, not yet in use; None where it cannot be written."""
+        if self.cache is None or self.readonly:
+            return None
+        with self.cache.locked(wait=True) as mine, self.store.reading():
+            change = self.store.last_change()
+            parts, state = self.store.added_vectors(0, PART), State(change, self.store.stamp(change))
+            return self.cache.create(parts, state) if mine else None
+
+    def differences(self) -> list[str]:
+        """What is searched and differs from the database, one sentence each; [] where nothing does. Reads all of both."""
+        found = []
+        with self.lock, self.store.reading():
+            view, items = self.current(), len(self.store)
+            if view.live != items:
+                found.append(f"the cache has {view.live} items, the database {items}")
+            try:
+                for ids, rows in chain(live_rows(view.base), live_rows(view.tail)):
+                    if not np.array_equal(self.store.vectors(ids), rows):
+                        found.append(f"the cache differs from the database in items {ids.min()} to {ids.max()}")
+            except (DataError, CacheDamaged) as error:
+                found.append(f"the cache is damaged: {error}")
+        return found
 
     def view_of(self, file: VectorFile | None) -> View:
         """The view that a file gives, without a tail."""
