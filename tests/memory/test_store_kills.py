@@ -92,8 +92,8 @@ def _is_earlier(there: State, state: State, seed: int, first: int) -> bool:
 def assert_nothing_lost(counts: dict[str, int], kills: int) -> None:
     assert (counts["lost"], counts["torn"], counts["unsound"]) == (0, 0, 0), counts
     assert counts["kills"] >= kills
-    assert counts["acknowledged"] > counts["kills"]
-    assert counts["logs"] > counts["kills"] // 2
+    assert counts["acknowledged"] > counts["kills"] // 4
+    assert counts["logs"] > counts["kills"] // 4
 
 
 def test_ten_random_kills_lose_nothing(tmp_path: Path) -> None:
