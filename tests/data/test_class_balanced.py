@@ -66,6 +66,8 @@ def test_batches_are_functions_of_seed_and_step_and_more_classes_than_pictures_a
     many = np.repeat(np.arange(50), 2)
     rows = balanced_batch(many, 20, 0, 0)
     assert len(set(many[rows].tolist())) == 20
+    neighbours = [{0, 1} <= set(many[balanced_batch(many, 20, 0, step)].tolist()) for step in range(200)]
+    assert 10 < sum(neighbours) < 60  # 0.4 * 19 / 49 of them; in a fixed order classes side by side never come together
     gaps = np.array([0, 0, 7, 7])  # labels of a subset of classes
     assert sorted(gaps[balanced_batch(gaps, 4, 0, 0)].tolist()) == [0, 0, 7, 7]
 

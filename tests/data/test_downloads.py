@@ -43,6 +43,7 @@ def test_who_may_be_downloaded(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("MODICUM_OFFLINE")
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     assert may_download("omniglot")
+    assert may_download("cifar100")
     assert not may_download("mini-imagenet")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert not may_download("cifar-fs")

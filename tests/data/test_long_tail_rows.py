@@ -42,6 +42,8 @@ def test_rows_have_the_counts_and_are_of_all_classes():
     rows = long_tail_rows(labels, 8)
     assert np.bincount(labels[rows]).tolist() == [80, 40, 20, 10]
     assert (np.diff(rows) > 0).all()
+    places = [set((rows[labels[rows] == c] - 80 * c).tolist()) for c in range(4)]
+    assert not places[3] <= places[1]  # each class by a draw of its own
     assert long_tail_rows(labels, 1).tolist() == list(range(320))
 
 

@@ -72,7 +72,7 @@ def test_a_step_equals_the_plain_loop_over_tasks(tmp_path: Path) -> None:
             assert torch.allclose(value_, (buffers[0][name] + buffers[1][name]) / 2, atol=1e-6), name
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 def test_resumed_training_is_the_same_to_the_bit(tmp_path: Path, optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = config(tmp_path / "whole", optimizer=optimizer, augment=True, backbone="conv4-r2d2", method="r2d2", shots=2)
     trainer.train(whole)
