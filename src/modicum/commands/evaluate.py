@@ -64,9 +64,7 @@ def show_branches(record: Mapping[str, Any]) -> None:
     first = record["rows"][0]
     many, medium, few = first["classes"]
     print(f"{first['pictures']:,} {record['tested']}")
-    print(
-        f"many, medium, few: means over {many}, {medium} and {few} classes: more than 100 training pictures, 20 to 100, fewer"
-    )
+    print(f"many, medium, few: {many}, {medium} and {few} classes of more than 100, 20 to 100 and fewer training pictures")
     print(f"Intervals are over {record['interval_over']};")
     print("what another training would change is not in them.")
     memory = record["memory"]
@@ -77,7 +75,25 @@ def show_branches(record: Mapping[str, Any]) -> None:
             print(f"pre-training of the {name}: {record['pretraining'][told]}")
 
 
-SHOWN = {"mse": show_errors, "branches": show_branches}
+def show_edit(record: Mapping[str, Any]) -> None:
+    """Print what taking a source out of the memory changed: each branch before and after, and pictures named otherwise."""
+    columns = ("branch", "memory", "accuracy", "balanced", "many", "medium", "few")
+    keys = ("accuracy", "balanced_accuracy", "many", "medium", "few")
+    earlier = {row["branch"]: row for row in record["before"]["rows"]}
+    pairs = [(when, row) for late in record["rows"] for when, row in (("before", earlier[late["branch"]]), ("after", late))]
+    show_table("", columns, [[row["branch"], when, *(percent(row[key]) for key in keys)] for when, row in pairs])
+    held, left = record["edit"]["items"]
+    print(f"memory: {held:,} items, {left:,} without the source {record['edit']['removed_source']!r}; no weight was touched")
+    for found in record["changed"]:
+        sure = "" if found["ci95"] is None else f" ± {100 * found['ci95']:.2f}"
+        print(
+            f"{found['branch']}: of {found['pictures']:,} pictures {found['gained']:,} became right and {found['lost']:,} wrong, "
+            f"{100 * found['difference']:+.2f}{sure} points"
+        )
+    print(f"Intervals are over {record['interval_over']}.")
+
+
+SHOWN = {"mse": show_errors, "branches": show_branches, "edit": show_edit}
 """What a result measures -> how it is shown, where not as accuracy over tasks."""
 
 

@@ -1,17 +1,20 @@
-"""`modicum predict`: labels, probabilities and the nearest support pictures of pictures."""
+"""`modicum predict`: labels, probabilities and the nearest support pictures of pictures; of rac, what was retrieved."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modicum.commands.output import percent, show_table, write_result
 from modicum.commands.progress import progress
 from modicum.configs import Predict
+from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
     from modicum.classifiers.predicting import Answers
+    from modicum.classifiers.retrieved import BranchAnswers
 
 NONE_OF_THESE = "none of these"
 
@@ -49,11 +52,80 @@ def show(answers: Answers, top: int) -> None:
         print("scores only rank: the classifier had too few pictures to calibrate them")
 
 
+def record_retrieving(answers: BranchAnswers) -> dict[str, Any]:
+    """The answers of a run of rac as a record: scores, the label of each branch, and the items that were retrieved."""
+    rows = [
+        {
+            "image": image,
+            "label": found.label,
+            "score": found.score,
+            "top": [{"label": label, "score": value} for label, value in found.top],
+            "branches": found.branches,
+            "neighbours": [
+                {"id": n.item.id, "source": n.item.source, "name": n.item.name, "label": n.item.label, "text": n.item.text,
+                 "similarity": n.similarity}
+                for n in found.neighbours
+            ],
+        }
+        for image, found in answers.rows
+    ]  # fmt: skip
+    return {"rows": rows, "problems": [{"image": image, "message": message} for image, message in answers.problems]}
+
+
+def show_retrieving(answers: BranchAnswers, top: int) -> None:
+    """Print a line for each picture: label, score, what each branch says where they differ, the nearest items."""
+    columns = ["image", "label", "score", *(["other labels"] if top > 1 else []), "branches", "retrieved"]
+    lines: list[Sequence[object]] = []
+    for image, found in answers.rows:
+        others = ", ".join(f"{label} {percent(p, 1)}" for label, p in found.top[1:])
+        branches = ", ".join(f"{name} {label}" for name, label in found.branches.items() if label != found.label) or "agree"
+        near = ", ".join(f"{n.item.words or n.item.name} ({n.similarity:.3f})" for n in found.neighbours)
+        lines.append([image, found.label, percent(found.score, 1), *([others] if top > 1 else []), branches, near or "-"])
+    if lines:
+        show_table("", columns, lines)
+    print("scores only rank: they are not calibrated")
+
+
+def _is_rac(folder: str) -> bool:
+    if not (Path(folder) / "config.json").is_file():
+        return False
+    from modicum.training.supervised_runs import is_supervised_run
+
+    return is_supervised_run(folder)
+
+
+def _run_retrieving(config: Predict) -> int:
+    from modicum.classifiers.retrieved import predict_retrieving
+    from modicum.runtime import device
+    from modicum.training.supervised_runs import load_supervised
+
+    if config.reject is not None:
+        raise ConfigError("reject: a run of rac rejects nothing; leave it out, or make a classifier with `modicum adapt`")
+    with progress("predicting") as tick:
+        answers = predict_retrieving(
+            load_supervised(config.classifier, config.memory),
+            config.images,
+            top=config.top,
+            neighbours=config.neighbours,
+            device=device(config.device),
+            progress=tick,
+        )
+    show_retrieving(answers, config.top)
+    for image, message in answers.problems:
+        print(f"cannot predict: {image}: {message}", file=sys.stderr)
+    write_result(config.json, record_retrieving(answers))
+    return 1 if answers.problems else 0
+
+
 def run(config: Predict) -> int:
     """Predict and print; broken pictures are named, the others are predicted all the same: then 1, else 0."""
+    if _is_rac(config.classifier):
+        return _run_retrieving(config)
     from modicum.classifiers.predicting import predict_files
     from modicum.classifiers.storage import load_classifier, load_encoder_of
 
+    if config.memory is not None:
+        raise ConfigError(f"memory: for a run of rac, and {config.classifier} is none; leave it out")
     classifier = load_classifier(config.classifier)
     encoder = load_encoder_of(config.classifier, classifier)
     with progress("predicting") as tick:

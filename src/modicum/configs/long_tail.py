@@ -29,10 +29,14 @@ EPOCHS, FEWEST_STEPS, WARM_UP = 30, 1_000, 5 / 30
 """Passes over the training pictures, the steps there are at least where neither is asked for, and the share of warm-up."""
 FRESH_RATE, TUNED_RATE = 1e-3, 1e-4
 """Learning rates of a base branch that begins from random weights, and from trained ones (table S6: 5e-5 and 1e-4)."""
+FIRST = "first"
+"""The run of the first stage, in the folder of the second one's."""
 FEWEST_BETWEEN = 50
 """Steps between two validations at least, where they are not asked for: an epoch of small data is over at once."""
 USUAL: Mapping[str, Any] = {"optimizer": "adamw", "weight_decay": 0.02, "schedule": "cosine-warm"}
 """Defaults of rac that other methods do not share."""
+SECOND: Mapping[str, Any] = {"loss": "ce", "sampler": "balanced"}
+"""Those of its second stage, in which layers are trained anew on fixed features (Kang et al., arXiv 1910.09217)."""
 OF_RAC = (
     "branches", "loss", "weighting", "tau", "label_smoothing", "focal_gamma", "sampler", "memory", "encoder", "neighbours",
     "text", "exclude", "cache_neighbours", "pretrained", "decouple", "decouple_steps", "imbalance", "imbalance_kind",
@@ -73,8 +77,10 @@ def settle(config: Train) -> None:
     values: dict[str, Any] = {}
     rac = config.method == RAC
     if rac:
-        trained = config.pretrained is not None and config.decouple == "none"
+        second = config.decouple != "none" and config.pretrained is not None
+        trained = config.pretrained is not None and not second
         values = {**USUAL, "learning_rate": TUNED_RATE if trained else FRESH_RATE}
+        values |= SECOND if second else {"loss": "lace", "sampler": "plain"}
         object.__setattr__(config, "clip_norm", 1.0 if config.clip_norm is None else config.clip_norm)
     for field in fields(config):
         value = getattr(config, field.name)
@@ -90,11 +96,27 @@ def with_pictures(config: Train, n: int) -> Train:
     steps = int(config.steps)
     if config.epochs is not None:
         steps = config.epochs * epoch
+    elif config.decouple_steps is not None:
+        steps = config.decouple_steps
     elif is_usual(config.steps):
         steps = max(EPOCHS * epoch, FEWEST_STEPS)
     warm = round(WARM_UP * steps) if is_usual(config.warmup) and config.schedule == "cosine-warm" else int(config.warmup)
     between = max(epoch, FEWEST_BETWEEN) if is_usual(config.validate_every) else config.validate_every
     return replace(config, batch_pictures=batch, steps=steps, warmup=warm, validate_every=between)
+
+
+def first_stage(config: Train) -> Train | None:
+    """What is to be trained in RUN/first before a second stage; None without one, or where `pretrained` is the first."""
+    if config.method != RAC or config.decouple == "none" or config.pretrained is not None:
+        return None
+    return replace(config, out=f"{config.out}/{FIRST}", decouple="none", decouple_steps=None)
+
+
+def second_stage(config: Train, first_steps: int) -> Train:
+    """The second stage behind a first one of so many steps in RUN/first: a third of them unless asked for otherwise."""
+    steps = max(1, first_steps // 3) if config.decouple_steps is None else config.decouple_steps
+    own = {"epochs": None, "weighting": None, "label_smoothing": None, **SECOND}
+    return replace(config, pretrained=f"{config.out}/{FIRST}", decouple_steps=steps, **own)
 
 
 def check_long_tail(config: Train) -> None:

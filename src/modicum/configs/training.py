@@ -113,12 +113,12 @@ class Train:
     coefficient: float = 0.05  # weight of the regularizer
     # rac and long tails
     branches: Branches = "both"  # what is trained; base: the plain baseline; retrieval: the memory alone
-    loss: Loss = "lace"  # of the logits of both branches together
+    loss: Loss = usual("lace")  # of the logits of both branches together (second stage: ce)
     weighting: Weighting | None = None  # weights of classes by their number of pictures (default: the loss's own)
     tau: float = 1.0  # how strongly a loss is adjusted to the numbers of pictures
     label_smoothing: float | None = None  # share of a label that goes to all classes (default: lace 0.1, else 0)
     focal_gamma: float = 2.0  # focal: exponent
-    sampler: Sampler = "plain"  # how pictures of a step are drawn; balanced: every class alike
+    sampler: Sampler = usual("plain")  # how pictures are drawn; balanced: every class alike (second stage: balanced)
     epochs: int | None = None  # passes over the training pictures, instead of steps
     memory: str | None = None  # a memory to retrieve from (default: one of the training pictures, made in RUN/memory)
     encoder: str | None = None  # frozen encoder of the memory: RUN, timm/NAME, ... (default: the memory's, else pictures)
@@ -127,7 +127,9 @@ class Train:
     exclude: Exclude = "identity"  # how a training picture does not find itself; rank: the first item is dropped, always
     cache_neighbours: bool = False  # retrieve once for each training picture as it is, not for its augmented form
     pretrained: str | None = None  # weights the base branch begins from: a RUN or an encoder (default: random ones)
-    decouple: Decouple = "none"  # second stage, balanced, features fixed: crt (new layers) or lws (lengths of their rows)
+    decouple: Decouple = (
+        "none"  # second stage, after the run RUN/first or --pretrained: crt (new layers) or lws (row lengths)
+    )
     decouple_steps: int | None = None  # steps of the second stage (default: a third of the first)
     imbalance: float = 1.0  # train on a long tail: so many times more pictures in the largest class than in the smallest
     imbalance_kind: Tail = "exponential"  # how numbers of pictures fall from class to class

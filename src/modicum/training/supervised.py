@@ -154,6 +154,7 @@ class SupervisedSubject(AbstractSubject):
                 "counts": self.objective.counts.tolist(),
                 "parts": sizes,
                 "size": int(pictures.pixels.shape[1]),
+                "channels": int(pictures.pixels.shape[3]),
                 "digest": self.digest,
             },
             "split_rule": parts.rule,

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from modicum.configs import Train
-from modicum.configs.long_tail import RAC
+from modicum.configs.long_tail import RAC, first_stage, second_stage
 from modicum.errors import ConfigError, DataError, TrainingError
 from modicum.files import make_folder
 from modicum.runtime import Progress, Ranks, device
@@ -207,6 +207,8 @@ def train(config: Train, progress: Progress | None = None, tasks: RegressionTask
     run = Path(config.out)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    if (before := first_stage(config)) is not None:
+        config = second_stage(config, train(before, progress).steps)
     with processes(device(config.device)) as here:
         if (run / "config.json").exists() and not config.resume:
             raise ConfigError(f"out: {run} already holds a run; give --resume to go on with it, or another --out")
