@@ -17,7 +17,7 @@ SIZE, CHANNELS = 32, 3
 class PixelEncoder(Encoder):
     """Pictures (..., 3, 32, 32), uint8 or float in [0, 1] -> (..., 3072): less its mean, over its standard deviation.
 
-    Values lie in the order height, width, channel. Zeros for a picture of one colour.
+    Values lie in the order height, width, channel. Zeros for a picture of one value.
     """
 
     def __init__(self, spec: ImageSpec) -> None:

@@ -5,8 +5,8 @@ A picture (32, 32, 3) uint8 with pixels p_i, n = 3072, S = sum of p_i, Q = sum o
     z_i = (p_i - mean) / std = (n p_i - S) / sqrt(n Q - S^2)
 
 Numerator and radicand are whole numbers, so every z_i is one rounded square root and one rounded quotient in float64,
-then rounded to float32: the same bits everywhere. `modicum.backbones.pixels` does this in torch. A picture of one
-colour has no direction; its z is zeros.
+then rounded to float32: the same bits everywhere. `modicum.backbones.pixels` does this in torch. A picture whose pixels
+all have one value, such as a black one, has no direction; its z is zeros.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FINGERPRINT = hashlib.sha256(json.dumps(RECORD, sort_keys=True).encode()).hexdig
 
 
 def embed_pixels(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Embeddings, float32 (n, 3072), of pictures (n, H, W, 3) uint8, cropped to the middle 32 x 32; zeros for one colour.
+    """Embeddings, float32 (n, 3072), of pictures (n, H, W, 3) uint8, cropped to the middle 32 x 32; zeros for one value.
 
     `DataError`: another type, fewer pixels or channels.
     """

@@ -122,7 +122,7 @@ class Adding:
             return
         vectors = self.embedder.embed(part.pixels)
         flat = ~vectors.any(1) if self.opened.info.metric == "cosine" else np.zeros(len(vectors), bool)
-        told = f"{self.embedder.name} gives zeros for it, which have no direction (is it of one colour?)"
+        told = f"{self.embedder.name} gives zeros for it, which have no direction (do all its pixels have one value?)"
         self.pictures.problems += [Problem(part.names[row], "no-direction", told) for row in np.flatnonzero(flat)]
         rows = np.flatnonzero(~flat)
         if not len(rows):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -9,8 +10,8 @@ import numpy as np
 
 from modicum.classifiers.predicting import picture_files
 from modicum.commands.memory.encoders import Embedder, embedder_of
-from modicum.commands.memory.stores import open_store
-from modicum.commands.output import show_table, write_result
+from modicum.commands.memory.stores import is_milvus
+from modicum.commands.output import counted, show_table, write_result
 from modicum.commands.progress import progress
 from modicum.configs import MemorySearch
 from modicum.data.images import load_picture
@@ -58,16 +59,16 @@ def _answers(memory: AbstractMemory, images: list[str], queries: Any, k: int) ->
 
 def search(config: MemorySearch, tick: Progress) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
     """(a record for each picture, problems with pictures)."""
-    with open_store(config.store, readonly=True) as opened:
-        info, size = opened.info, len(opened)
-    if size == 0:
-        raise DataError(f"store: {config.store} is empty; put pictures into it with `modicum memory add`")
-    if config.k > size:
-        raise DataError(f"k: {config.store} has {size:,} items; expected at most so many neighbours, found {config.k:,}")
-    found = embedder_of(config.store, info)
-    files, problems = picture_files(config.images)
-    rows: list[dict[str, Any]] = []
-    with open_memory(config.store, fingerprint=found.fingerprint, readonly=True, index=config.index) as memory:
+    readonly = not is_milvus(config.store) and not os.access(config.store, os.W_OK)  # else vector file and index are kept
+    with open_memory(config.store, readonly=readonly, index=config.index) as memory:
+        size = len(memory)
+        if size == 0:
+            raise DataError(f"store: {config.store} is empty; put pictures into it with `modicum memory add`")
+        if config.k > size:
+            raise DataError(f"k: {config.store} has {counted(size, 'item')}; expected at most {size:,}, found {config.k:,}")
+        found = embedder_of(config.store, memory.info)
+        files, problems = picture_files(config.images)
+        rows: list[dict[str, Any]] = []
         for start in range(0, len(files), _BLOCK):
             good, pixels = _read(files[start : start + _BLOCK], found, problems)
             if good:
