@@ -71,7 +71,7 @@ def neighbours_of(
         similarity, index, id = memory.lookup(query, k + 1, exclude)
         return Neighbours(similarity[:, 1:], index[:, 1:], id[:, 1:])
     except DataError as error:
-        there, itself = len(memory), exclude is not None or drop_first
+        there, itself = len(memory), drop_first or (exclude is not None and bool((exclude >= 0).any()))
         if there >= k + itself:
             raise
         raise DataError(
