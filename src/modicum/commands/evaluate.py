@@ -85,11 +85,10 @@ def show_edit(record: Mapping[str, Any]) -> None:
     held, left = record["edit"]["items"]
     print(f"memory: {held:,} items, {left:,} without the source {record['edit']['removed_source']!r}; no weight was touched")
     for found in record["changed"]:
+        gained, lost, points = found["gained"], found["lost"], 100 * found["difference"]
         sure = "" if found["ci95"] is None else f" ± {100 * found['ci95']:.2f}"
-        print(
-            f"{found['branch']}: of {found['pictures']:,} pictures {found['gained']:,} became right and {found['lost']:,} wrong, "
-            f"{100 * found['difference']:+.2f}{sure} points"
-        )
+        told = f"of {found['pictures']:,} pictures {gained:,} became right and {lost:,} wrong, {points:+.2f}{sure} points"
+        print(f"{found['branch']}: {told}")
     print(f"Intervals are over {record['interval_over']}.")
 
 

@@ -40,6 +40,7 @@ class Evaluate:
     interpolation: float = 0.5  # weight of the votes in it, the rest is the base branch's
     tau_norm: float | None = None  # rows of linear layers over their length to this power, without biases (0 to 1)
     group: str | None = None  # CSV column whose pictures belong together, in --data
+    without_source: str | None = None  # measure before and after a source is taken out of a copy of the memory
 
     def __post_init__(self) -> None:
         require(self.ways >= 2, f"ways: expected at least 2, found {self.ways}")

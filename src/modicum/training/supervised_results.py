@@ -30,6 +30,7 @@ from modicum.runtime import Progress, device, require_one_process
 from modicum.training.artifacts import write_artifacts
 from modicum.training.memories import ids_in, memory_digest, trained_before
 from modicum.training.regression_results import evaluate_regression, is_regression_run
+from modicum.training.retrieval_panels import panel_places, retrieval_panels
 from modicum.training.supervised_runs import SupervisedRun, is_supervised_run, load_supervised, open_run_pictures, parts_of
 from modicum.training.supervised_scoring import Scored, score_pictures, voted, with_neighbours
 
@@ -48,12 +49,21 @@ class Tested(NamedTuple):
     labels: Ints
     over: str
 
+    @property
+    def groups(self) -> Ints | None:
+        """Group (n,) of each picture, None where there are none."""
+        return None if self.pictures.groups is None else self.pictures.groups[self.rows]
+
 
 def other_evaluation(config: Evaluate) -> Callable[[Evaluate, Progress | None], dict[str, Any]] | None:
     """How a run that is not tested on few-shot tasks of pictures is evaluated; None for one that is."""
     if is_regression_run(config.run):
         return lambda asked, _: evaluate_regression(asked)
-    return evaluate_supervised if is_supervised_run(config.run) else None
+    if not is_supervised_run(config.run):
+        return None
+    from modicum.training.memory_edits import evaluate_without_source
+
+    return evaluate_supervised if config.without_source is None else evaluate_without_source
 
 
 def check_evaluation(config: Evaluate) -> None:
@@ -72,29 +82,47 @@ def evaluate_supervised(config: Evaluate, progress: Progress | None = None) -> d
     `ConfigError` and `DataError` where options, data or memory do not fit; `FileFormatError` for a damaged run.
     """
     check_evaluation(config)
+    loaded, tested = prepare(config, progress)
+    measured = measure(config, loaded, tested, progress)
+    result = result_of(config, loaded, tested, measured)
+    _write(config, Path(config.run), result, _arrays(config, loaded, tested, measured))
+    return {"schema": 1, **result}
+
+
+class Measured(NamedTuple):
+    """Scores of n pictures, the class (n,) each row names, and what that is worth."""
+
+    scored: Scored
+    predicted: dict[str, Ints]
+    found: dict[str, LongTailResult]
+
+
+def prepare(config: Evaluate, progress: Progress | None = None) -> tuple[SupervisedRun, Tested]:
+    """The run, adjusted as asked for and on its device, and the pictures it is measured on; errors as above."""
     require_one_process("evaluate of a run of rac")
     loaded = load_supervised(config.run, config.memory, config.neighbours)
-    network, where = loaded.network.to(device(config.device)), device(config.device)
+    loaded.network.to(device(config.device))
     _adjust(loaded, config)
     tested = _tested(config, loaded, progress)
     if not len(tested.rows):
         raise DataError(f"split: {config.split} of {tested.pictures.name} holds no pictures in this run; take test")
-    ids = None
+    return loaded, tested
+
+
+def measure(config: Evaluate, loaded: SupervisedRun, tested: Tested, progress: Progress | None = None) -> Measured:
+    """Every branch on the pictures, with the memory as it is now; with `votes` also what its labels say."""
+    where, pixels, ids = device(config.device), tested.pictures.pixels, None
     if config.split == "train" and config.data is None and loaded.found is not None:
         ids = ids_in(loaded.found.memory, tested.pictures, tested.rows)  # a training picture must not find itself
-    scored = score_pictures(network, loaded.config, tested.pictures.pixels, tested.rows, where, ids, progress)
+    scored = score_pictures(loaded.network, loaded.config, pixels, tested.rows, where, ids, progress)
     predicted = {name: logits.argmax(-1).numpy() for name, logits in scored.logits().items()}
     if config.votes:
         if loaded.found is not None:
-            k = loaded.network.k
-            scored = with_neighbours(scored, loaded.found, k, tested.pictures.pixels, tested.rows, where, ids)
+            scored = with_neighbours(scored, loaded.found, loaded.network.k, pixels, tested.rows, where, ids)
         predicted |= voted(scored, loaded.classes, config.interpolation)
-    counts = np.array(loaded.record["data"]["counts"])
-    groups = None if tested.pictures.groups is None else tested.pictures.groups[tested.rows]
+    counts, groups = np.array(loaded.record["data"]["counts"]), tested.groups
     found = {name: long_tail_result(tested.labels, guess, counts, groups) for name, guess in predicted.items()}
-    result = _record(config, loaded, tested, found)
-    _write(config, Path(config.run), result, _arrays(loaded, tested, scored, predicted))
-    return {"schema": 1, **result}
+    return Measured(scored, predicted, found)
 
 
 def _adjust(loaded: SupervisedRun, config: Evaluate) -> None:
@@ -118,7 +146,7 @@ def _tested(config: Evaluate, loaded: SupervisedRun, progress: Progress | None) 
         return Tested(pictures, rows, pictures.labels[rows], f"{config.split} pictures of {pictures.name}; {parts.rule}")
     spec = loaded.record["data"]
     pictures = open_split_pictures(
-        config.data, root=config.root, size=spec["size"], channels=loaded.config.channels, group=config.group,
+        config.data, root=config.root, size=spec["size"], channels=spec["channels"], group=config.group,
         seed=loaded.config.seed, progress=progress,
     )  # fmt: skip
     place = {name: index for index, name in enumerate(loaded.classes)}
@@ -130,16 +158,16 @@ def _tested(config: Evaluate, loaded: SupervisedRun, progress: Progress | None) 
     return Tested(pictures, np.arange(len(pictures)), labels, f"all pictures of {pictures.name}")
 
 
-def _record(config: Evaluate, loaded: SupervisedRun, tested: Tested, found: Mapping[str, LongTailResult]) -> dict[str, Any]:
+def result_of(config: Evaluate, loaded: SupervisedRun, tested: Tested, measured: Measured) -> dict[str, Any]:
     """The result, as JSON."""
     trained, record, memory = loaded.config, loaded.record, loaded.found
-    rows = [{"branch": name, **result.row()} for name, result in found.items()]
+    rows = [{"branch": name, **result.row()} for name, result in measured.found.items()]
     pretraining = dict(record["pretraining"])
     now = None
     if memory is not None:
         info = memory.memory.info
         now = {"store": memory.store, "items": len(memory.memory), "encoder": info.encoder, "fingerprint": info.fingerprint,
-               "digest": memory_digest(memory.memory)}  # fmt: skip
+               "digest": memory_digest(memory.memory), "sources": memory.memory.stats().sources}  # fmt: skip
         pretraining["encoder"] = pretraining["encoder"] or trained_before(info.encoder)
     return {
         "kind": "evaluate", "measure": "branches", "run": Path(config.run).name, "data": tested.pictures.name,
@@ -149,11 +177,13 @@ def _record(config: Evaluate, loaded: SupervisedRun, tested: Tested, found: Mapp
         "interpolation": config.interpolation if config.votes else None, "interval_over": rows[0]["interval_over"],
         "tested": tested.over, "pretraining": pretraining, "memory": now, "trained_memory": record["memory"], "rows": rows,
         "classes": list(loaded.classes), "counts": record["data"]["counts"],
+        "test_pictures": np.bincount(tested.labels, minlength=len(loaded.classes)).tolist(),
     }  # fmt: skip
 
 
-def _arrays(loaded: SupervisedRun, tested: Tested, scored: Scored, predicted: Mapping[str, Ints]) -> dict[str, Any]:
-    """What the report draws: labels, predictions of every row, and what was retrieved for each picture."""
+def _arrays(config: Evaluate, loaded: SupervisedRun, tested: Tested, measured: Measured) -> dict[str, Any]:
+    """What the report draws: labels, predictions of every row, what was retrieved, for some pictures with the pictures."""
+    scored, predicted = measured.scored, measured.predicted
     last = list(predicted)[len(scored.logits()) - 1]
     parts: dict[str, Any] = {
         "classes": np.array(loaded.classes),
@@ -168,17 +198,26 @@ def _arrays(loaded: SupervisedRun, tested: Tested, scored: Scored, predicted: Ma
         near = scored.neighbours
         parts |= {"neighbour_similarity": near.similarity.astype(np.float32), "neighbour_id": near.id}
         parts |= {"neighbour_label": numbers.reshape(near.id.shape), "neighbour_labels": names}
+        if config.pictures:
+            places = panel_places(tested.labels, np.array(loaded.record["data"]["counts"]))
+            parts |= retrieval_panels(scored, predicted, tested.pictures, tested.rows, tested.labels, loaded.classes, places)
     return parts
 
 
 def _write(config: Evaluate, run: Path, result: dict[str, Any], parts: dict[str, Any]) -> None:
+    file = result_file(config, result)
+    write_artifacts(run, file, parts)
+    write_json(file, result)
+    if config.json:
+        write_json(config.json, result)
+
+
+def result_file(config: Evaluate, result: Mapping[str, Any]) -> Path:
+    """Where a result is kept, so that evaluations that differ do not overwrite each other."""
     name = f"{result['data']}-{config.split}-branches"
     name += f"-{Path(config.memory).name}" if config.memory else ""
     name += f"-{config.neighbours}neighbours" if config.neighbours else ""
     name += f"-tau{config.tau_norm:g}" if config.tau_norm is not None else ""
     name += "-votes" if config.votes else ""
-    file = run / "results" / (re.sub(r"[^\w.-]+", "_", name) + ".json")
-    write_artifacts(run, file, parts)
-    write_json(file, result)
-    if config.json:
-        write_json(config.json, result)
+    name += f"-without-{config.without_source}" if config.without_source is not None else ""
+    return Path(config.run) / "results" / (re.sub(r"[^\w.-]+", "_", name) + ".json")
