@@ -284,6 +284,20 @@ def test_a_snapshot_never_goes_over_something(store: Store, tmp_path: Path) -> N
     assert Store.open(store.folder).info.dim == DIM
 
 
+def test_a_file_system_without_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with Store.create(tmp_path / "m", MemoryInfo(DIM)) as store:
+        store.add(batch_of(["a"]))
+    with pytest.raises(WriteError, match="there is a memory already"):
+        Store.create(tmp_path / "m", MemoryInfo(DIM))
+    with Store.open(tmp_path / "m") as store:
+        assert len(store) == 1
+    assert os.listdir(tmp_path / "m") == ["memory.sqlite3"]
+
+
 def test_a_block_of_reads_sees_one_state_and_a_new_reader_the_next(store: Store) -> None:
     first, second = batch_of(["a"]), batch_of(["b"])
     store.add(first)

@@ -12,6 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from modicum.errors import ConfigError, WriteError
 from modicum.memory.store_schema import connect, log_size, translated
@@ -72,6 +73,14 @@ class Connections:
                 yield connection
             finally:
                 connection.execute("ROLLBACK")
+
+    def row(self, query: str) -> Any:
+        """The first row of one query, which sees one state by itself; inside `reading` that of the block."""
+        if getattr(self._pinned, "connection", None):
+            with self.lent() as connection:
+                return connection.execute(query).fetchone()
+        with self.unpinned() as connection:
+            return connection.execute(query).fetchone()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:

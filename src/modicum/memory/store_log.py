@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from modicum.memory.types import Ints
 
 Op = Literal["add", "remove", "relabel"]
+LAST = "SELECT max(last) FROM change"
 
 
 class Logged(NamedTuple):
@@ -24,7 +25,7 @@ class Logged(NamedTuple):
 
 def last_change(connection: sqlite3.Connection) -> int:
     """The number of the newest change, 0 where there never was one."""
-    (number,) = connection.execute("SELECT max(last) FROM change").fetchone()
+    (number,) = connection.execute(LAST).fetchone()
     return number or 0
 
 

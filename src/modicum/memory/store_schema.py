@@ -135,7 +135,7 @@ def create_database(path: Path, info: MemoryInfo) -> MemoryInfo:
             connection.execute("COMMIT")
             connection.execute("PRAGMA journal_mode = WAL")
         sync_file(temporary)
-        os.link(temporary, path)  # unlike a rename, never over a memory that another process has just made
+        _publish(temporary, path)
         sync_folder(path.parent)
         sync_folder(path.parent.parent)
     except FileExistsError as error:
@@ -147,6 +147,18 @@ def create_database(path: Path, info: MemoryInfo) -> MemoryInfo:
             with contextlib.suppress(OSError):
                 leftover.unlink()
     return info
+
+
+def _publish(temporary: Path, path: Path) -> None:
+    """Give a file its name, never over a memory that another process has just made; `FileExistsError` where there is one."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if path.exists():
+            raise FileExistsError(path) from None
+        os.rename(temporary, path)
 
 
 def sync_file(path: Path) -> None:
