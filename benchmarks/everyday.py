@@ -1,4 +1,5 @@
-"""The waits a user feels: `--help` of every command, the second start on 60,000 pictures, one prediction, sampling.
+"""The waits a user feels: `--help` of every command, quick commands on a memory, the second start on 60,000 pictures, one
+prediction, sampling.
 
     python benchmarks/everyday.py --root DATA --json everyday.json
 
@@ -18,7 +19,7 @@ from typing import Any
 from training_step import quartiles, seconds, shown
 
 COMMANDS = ["check", "fit", "predict", "extend", "forget", "train", "evaluate", "adapt"]
-COMMANDS += ["report", "reproduce", "demo", "cache"]
+COMMANDS += ["report", "reproduce", "demo", "cache", "memory"]
 REPEATS = 9
 
 
@@ -30,6 +31,27 @@ def help_times() -> dict[str, dict[str, float]]:
         call = [program, command, "--help"]
         taken = [seconds(lambda call=call: subprocess.run(call, capture_output=True, check=True)) for _ in range(REPEATS)]
         times[command] = quartiles(taken)
+    return times
+
+
+def memory_times(folder: Path) -> dict[str, dict[str, float]]:
+    """Wall time of `modicum memory list`, `stats` and `remove` on 10,000 items, process start included."""
+    import numpy as np
+
+    from modicum.memory.store import Store
+    from modicum.memory.types import Batch, MemoryInfo
+
+    store, n = folder / "memory", 10_000
+    rows = np.random.default_rng(0).standard_normal((n, 256), np.float32)
+    names = [f"{i}.png" for i in range(n)]
+    with Store.create(store, MemoryInfo(256)) as made:
+        made.add(Batch(np.arange(n), rows, "pictures", names, [f"class {i % 20}" for i in range(n)], [None] * n, [""] * n))
+    program = str(Path(sys.executable).with_name("modicum"))
+    times = {}
+    for action in ("list", "stats", "remove"):
+        calls = [[program, "memory", action, str(store), *([str(i)] if action == "remove" else [])] for i in range(REPEATS)]
+        taken = [seconds(lambda call=call: subprocess.run(call, capture_output=True, check=True)) for call in calls]
+        times[f"memory {action}, 10,000 items"] = quartiles(taken)
     return times
 
 
@@ -82,6 +104,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows: dict[str, Any] = {
             f"--help, slowest command ({slowest})": helps[slowest],
+            **memory_times(Path(folder)),
             "second start on 60,000 pictures": second_start(options.root),
             "one prediction, classifier loaded": one_prediction(Path(folder)),
             "1,000 tasks drawn": sampling(),
