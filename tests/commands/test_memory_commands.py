@@ -176,6 +176,16 @@ def test_an_encoder_of_ones_own_is_kept_in_the_store(work: Path, capsys: pytest.
     assert str(item_id("pictures", "cat/0.png")) in capsys.readouterr().out
 
 
+def test_a_folder_that_holds_an_encoder_of_something_else_is_refused(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_encoder(build_encoder("conv4-32", ImageSpec(28, 1)), "run/encoder", "# a card\n")
+    memory("create run --encoder pixels", code=2)
+    assert "store: run holds other files and no memory" in capsys.readouterr().err
+    memory("create other --encoder run")
+    Path("other/memory.sqlite3").unlink()  # as after an interruption before the database was made
+    memory("create other --encoder run")
+    memory("add other pictures")
+
+
 def test_a_shipped_encoder_is_kept_by_name(work: Path) -> None:
     memory("create other --encoder pictures")
     memory("add other pictures")

@@ -112,7 +112,12 @@ COMMANDS: Mapping[str, Command] = dict(
         ),
         _command(configs.Demo, {}, "demo", "{out} holds what was finished; the same command starts again"),
         _command(configs.Cache, {"action": "ls|clear"}, "cache ls", "pictures not yet deleted are still cached"),
-        _command(configs.MemoryCreate, _STORE, "memory create things --encoder pictures", "{store} may be unfinished"),
+        _command(
+            configs.MemoryCreate,
+            _STORE,
+            "memory create things --encoder pictures",
+            "{store} is an empty memory, or none yet",
+        ),
         _command(
             configs.MemoryAdd,
             {**_STORE, "data": "DIR"},

@@ -30,7 +30,7 @@ _PLAIN = ("id", "source", "name", "label", "text", "time", "digest")
 
 
 class MilvusMemory(AbstractMemory):
-    """A collection of a Milvus server or file. Make one by `create` or `open`; several threads may use it."""
+    """A collection of a Milvus server or file. Make one by `create` or `open`."""
 
     def __init__(self, rows: MilvusRows, info: MemoryInfo) -> None:
         self.info = info

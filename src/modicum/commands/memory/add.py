@@ -77,6 +77,11 @@ def _commit(opened: Opened, batch: Batch) -> Ints:
     return batch.ids
 
 
+def _shifted(tick: Progress, start: int, total: int) -> Progress:
+    """Progress of a part as progress of the whole."""
+    return lambda done, _: tick(start + done, total)
+
+
 class Adding:
     """The pictures of one DIR on their way into a store."""
 
@@ -94,9 +99,10 @@ class Adding:
         total = len(self.pictures)
         for start in range(0, total, self.config.batch):
             stop = min(start + self.config.batch, total)
+            tick(start, total)
             if places := self._wanted(start, stop):
-                self._add(self.pictures.read(places))
-            tick(stop, total)
+                self._add(self.pictures.read(places), _shifted(tick, start, total))
+        tick(total, total)
         return self.done
 
     def _wanted(self, start: int, stop: int) -> list[int]:
@@ -117,10 +123,10 @@ class Adding:
             self.done.replaced += len(changed)
         return [place for place, id_ in held.items() if id_ is None or (self.config.replace and place in changed)]
 
-    def _add(self, part: Part) -> None:
+    def _add(self, part: Part, tick: Progress) -> None:
         if not part.names:
             return
-        vectors = self.embedder.embed(part.pixels)
+        vectors = self.embedder.embed(part.pixels, tick)
         flat = ~vectors.any(1) if self.opened.info.metric == "cosine" else np.zeros(len(vectors), bool)
         told = f"{self.embedder.name} gives zeros for it, which have no direction (do all its pixels have one value?)"
         self.pictures.problems += [Problem(part.names[row], "no-direction", told) for row in np.flatnonzero(flat)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from modicum.commands.memory.encoders import drop_kept, embedder, keep, kept_name
+from modicum.commands.memory.encoders import drop_kept, embedder, is_kept, keep, kept_name
 from modicum.commands.memory.stores import is_milvus
 from modicum.configs import MemoryCreate
 from modicum.errors import ConfigError
@@ -20,7 +20,8 @@ def _check_target(store: str) -> None:
         raise ConfigError(f"store: {store} is a memory already; add to it, or choose another name")
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"store: {store} is a file; expected the name of a folder for the memory")
-    if folder.is_dir() and any(path.name != "encoder" and not path.name.startswith(".") for path in folder.iterdir()):
+    others = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
+    if any(path.name != "encoder" or not is_kept(path) for path in others):
         raise ConfigError(f"store: {store} holds other files and no memory; give a new or empty folder")
 
 

@@ -19,15 +19,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from modicum.backbones.encoder import Encoder
+    from modicum.runtime import Progress
 
     Pixels = npt.NDArray[np.uint8]
     Embeddings = npt.NDArray[np.float32]
 
-CARD = """# Encoder of a memory
-
-A copy of `{name}` (fingerprint {fingerprint}), kept beside the items that it embedded. See the model card where it came
-from.
-"""
+TITLE = "# Encoder of a memory"
+ABOUT = "A copy of `{name}` (fingerprint {fingerprint}), kept beside the items that it embedded; its card is where it came from."
+CARD = f"{TITLE}\n\n{ABOUT}\n"
 
 
 @dataclass(frozen=True)
@@ -39,21 +38,21 @@ class Embedder:
     channels: int
     dim: int
     fingerprint: str
-    embed: Callable[[Pixels], Embeddings]
+    embed: Callable[[Pixels, Progress | None], Embeddings]
     encoder: Encoder | None = None
 
 
 def embedder(name: str, *, online: bool = False) -> Embedder:
     """An encoder by name, as in `modicum.models.load_encoder`; `pixels` without torch."""
     if name == NAME:
-        return Embedder(NAME, SIZE, CHANNELS, DIM, FINGERPRINT, embed_pixels)
+        return Embedder(NAME, SIZE, CHANNELS, DIM, FINGERPRINT, lambda pixels, _: embed_pixels(pixels))
     from modicum import models
 
     encoder = models.load_encoder(name, online=online)
     spec = encoder.spec
 
-    def embed(pixels: Pixels) -> Embeddings:
-        found: Embeddings = models.embed(encoder, pixels)
+    def embed(pixels: Pixels, progress: Progress | None) -> Embeddings:
+        found: Embeddings = models.embed(encoder, pixels, progress=progress)
         return found
 
     return Embedder(name, spec.size, spec.channels, encoder.n_features, models.fingerprint(encoder), embed, encoder)
@@ -76,17 +75,36 @@ def keep(found: Embedder, store: str) -> Path | None:
     return save_encoder(found.encoder, folder, CARD.format(name=found.name, fingerprint=found.fingerprint))
 
 
+def is_kept(folder: Path) -> bool:
+    """Whether a folder is the copy of an encoder that `keep` made, such as an interrupted `create` leaves."""
+    try:
+        return (folder / "README.md").read_text(encoding="utf-8").startswith(TITLE) or not any(folder.iterdir())
+    except OSError:
+        return False
+
+
 def drop_kept(store: str) -> None:
     """Delete the copy of an encoder beside a memory that could not be made."""
     shutil.rmtree(Path(store) / "encoder", ignore_errors=True)
+
+
+def _place(store: str, name: str) -> str:
+    """Where the encoder of a memory is to be had: a copy beside the items, else what its name means."""
+    if is_milvus(store) or name == NAME:
+        return name
+    own, beside_run = Path(store) / "encoder", Path(f"{store}-encoder")  # the second is that of RUN/memory, by `train`
+    if own.is_dir():
+        return str(own)
+    from modicum.models import SHIPPED
+
+    return str(beside_run) if name not in SHIPPED and beside_run.is_dir() else name
 
 
 def embedder_of(store: str, info: MemoryInfo) -> Embedder:
     """The encoder that a memory was made for; `ConfigError` where it is not there or is not the same any more."""
     if not info.encoder:
         raise ConfigError(f"store: {store} holds embeddings of your own; pictures have no place in it without their encoder")
-    beside = [Path(store) / "encoder", Path(f"{store}-encoder")]  # the second is where `train` keeps it beside RUN/memory
-    kept = next((str(path) for path in beside if not is_milvus(store) and path.is_dir()), info.encoder)
+    kept = _place(store, info.encoder)
     found = embedder(kept)
     if found.fingerprint != info.fingerprint:
         raise ConfigError(

@@ -72,7 +72,7 @@ def search(config: MemorySearch, tick: Progress) -> tuple[list[dict[str, Any]], 
         for start in range(0, len(files), _BLOCK):
             good, pixels = _read(files[start : start + _BLOCK], found, problems)
             if good:
-                rows += _answers(memory, good, found.embed(np.stack(pixels)), config.k)
+                rows += _answers(memory, good, found.embed(np.stack(pixels), None), config.k)
             tick(min(start + _BLOCK, len(files)), len(files))
     return rows, problems
 
