@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from modicum import similarity
-from modicum.memory import exact
+from modicum.memory import exact, ranking
 from modicum.memory.exact import nearest
-from modicum.memory.segments import NO_ID, make_segment, prepared
+from modicum.memory.ranking import prepared
+from modicum.memory.segments import NO_ID, make_segment
 from modicum.similarity import cosine_similarities, dot_similarities, squared_lengths
 
 METRICS = ("cosine", "l2")
@@ -20,6 +21,7 @@ def either(request, monkeypatch):
     if not request.param:
         monkeypatch.setattr(similarity, "_library", lambda: None)
         monkeypatch.setattr(exact, "_library", lambda: None)
+        monkeypatch.setattr(ranking, "_library", lambda: None)
 
 
 def rows(n: int, dim: int, seed: int = 0) -> np.ndarray:

@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from modicum.kernels import library
-from modicum.memory.segments import LONG, PART, Queries, Segment, ranked, similarities
+from modicum.memory.ranking import ranked, similarities
+from modicum.memory.segments import LONG, PART, Queries, Segment
 
 if TYPE_CHECKING:
     from modicum.memory.segments import Found
@@ -37,7 +38,7 @@ def nearest(segment: Segment, queries: Queries, k: int) -> Found:
     Q queries at a time are cut to `QUERIES`. Memory: 8 MB of scores, and k and some hundred candidates a query.
     """
     starts = range(0, len(queries.raw), QUERIES)
-    found = [_nearest(segment, queries.some(first, first + QUERIES), k) for first in starts]
+    found = [_nearest(segment, queries.some(slice(first, first + QUERIES)), k) for first in starts]
     if not found:
         return np.zeros((0, k)), np.zeros((0, k), np.int64), np.zeros((0, k), np.int64)
     return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))  # type: ignore[return-value]
@@ -52,16 +53,14 @@ def _nearest(segment: Segment, queries: Queries, k: int) -> Found:
         chosen = [np.union1d(rows, segment.odd) for rows in chosen]
     start = np.zeros(total + 1, np.int64)
     np.cumsum([len(rows) for rows in chosen], out=start[1:])
-    rows = np.concatenate(chosen)
-    segment.check_rows(rows)
-    return ranked(segment, start, rows, similarities(segment, queries, start, rows), k)
+    return ranked(segment, queries, np.concatenate(chosen), k, start)
 
 
 def _alone(segment: Segment, queries: Queries, q: int, k: int) -> Ints:
     """The k best rows of one query from similarities in the fixed order of all rows: where too many are candidates."""
     kept = np.zeros(0, np.int64)
     values = np.zeros(0)
-    one = queries.some(q, q + 1)
+    one = queries.some(slice(q, q + 1))
     for first in range(0, len(segment.ids), PART):
         rows = first + np.flatnonzero(segment.alive[first : first + PART])
         segment.check_rows(rows)
@@ -78,8 +77,9 @@ def slack(segment: Segment, queries: Queries) -> Rows:
     g = (queries.raw.shape[1] + 8) * 2.0**-24
     bound = np.full(len(queries.raw), 2 * g / (1 - g) if g < 0.5 else np.inf)
     if segment.metric != "cosine":
-        bound = bound * (2 * queries.lengths * segment.longest + segment.longest**2)
-        bound[queries.lengths > LONG] = np.inf
+        lengths = np.sqrt(queries.squares)
+        bound = bound * (2 * lengths * segment.longest + segment.longest**2)
+        bound[lengths > LONG] = np.inf
     return np.nextafter(bound.astype(np.float32), np.float32(np.inf))
 
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from modicum.memory.checksums import MASK, checksum
-from modicum.memory.segments import PART, Segment, prepared
+from modicum.memory.ranking import prepared
+from modicum.memory.segments import PART, Segment
+from modicum.memory.vectors import CacheDamaged
 
 if TYPE_CHECKING:
     from modicum.memory.segments import Flags, Queries
@@ -38,33 +40,39 @@ class FaissIndex:
     generation: str
     rows: int
     engine: Any
-    _selector: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    _kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def search(self, queries: Queries, k: int, base: Segment) -> Ints:
         """Candidate rows (Q, m), m >= k where there are as many, -1 for none; rows that base has removed are left out."""
         wanted = min(self.rows, 2 * k if self.kind == "hnsw-sq8" else k)
         selector = None if base.live == len(base.ids) else self._live(base.alive)
         _, found = self.engine.search(queries.multiplied, wanted, params=self._parameters(wanted, selector))
-        odd = base.odd[base.odd < self.rows]
-        if len(odd):
+        if len(base.odd):
+            odd = base.odd[base.odd < self.rows]
             found = np.concatenate([np.where(np.isin(found, odd), -1, found), np.tile(odd, (len(found), 1))], axis=1)
-        return np.asarray(found)
+        return np.ascontiguousarray(found)
 
     def _parameters(self, wanted: int, selector: Any) -> Any:
-        faiss = _faiss()
-        more = {} if selector is None else {"sel": selector}
+        """FAISS' parameters of a search; those without a selector are kept."""
+        if selector is None and (known := self._kept.get(wanted)) is not None:
+            return known
+        faiss, more = _faiss(), {} if selector is None else {"sel": selector}
         if self.kind == "ivf":
-            return faiss.SearchParametersIVF(nprobe=probes(self.engine.nlist), **more)
-        return faiss.SearchParametersHNSW(efSearch=max(BREADTH, 2 * wanted), **more)
+            made = faiss.SearchParametersIVF(nprobe=probes(self.engine.nlist), **more)
+        else:
+            made = faiss.SearchParametersHNSW(efSearch=max(BREADTH, 2 * wanted), **more)
+        if selector is None:
+            self._kept[wanted] = made
+        return made
 
     def _live(self, alive: Flags) -> Any:
         """FAISS' selector of the rows that are not removed; kept for the next search."""
-        known = self._selector.get("now")
+        known = self._kept.get("live")
         if known is None or known[0] is not alive:
             bits = np.packbits(alive[: self.rows], bitorder="little")
             selector = _faiss().IDSelectorBitmap(bits)
             selector.bits = bits  # FAISS keeps the address only
-            self._selector["now"] = known = alive, selector
+            self._kept["live"] = known = alive, selector
         return known[1]
 
 
@@ -104,7 +112,10 @@ def _empty(kind: Approximate, base: Segment, rows: int) -> Any:
 def _multiplied(base: Segment, rows: Ints) -> Rows:
     """Rows of base as they are compared: of unit length under cosine."""
     base.check_rows(rows)
-    return prepared(np.ascontiguousarray(base.vectors[rows]), base.metric).multiplied
+    queries = prepared(np.ascontiguousarray(base.vectors[rows]), base.metric)
+    if queries is None:
+        raise CacheDamaged("rows that are not finite")
+    return queries.multiplied
 
 
 def save(engine: Any, path: Path) -> None:

@@ -17,8 +17,7 @@ import numpy.typing as npt
 from modicum.errors import ConfigError, DataError
 from modicum.memory import inputs
 from modicum.memory.rebuild import Builder, IndexKind
-from modicum.memory.search import check_k, search
-from modicum.memory.segments import prepared
+from modicum.memory.search import check_k, queries_of, search
 from modicum.memory.store import Store
 from modicum.memory.types import AbstractMemory, Batch, Item, MemoryInfo, Neighbours, Stats, item_id
 from modicum.memory.vectors import CacheDamaged, VectorCache
@@ -141,9 +140,8 @@ class Memory(AbstractMemory):
 
     def lookup(self, query: npt.ArrayLike, k: int, exclude: npt.ArrayLike | None = None) -> Neighbours:
         """As in `AbstractMemory`: of the items as they are when the search begins, other processes' changes included."""
-        asked = inputs.as_rows(query, self.info.dim, self.info.metric, "query", keys=False)
-        out = inputs.as_exclude(exclude, len(asked))
-        queries = prepared(asked, self.info.metric)
+        queries = queries_of(query, self.info)
+        out = inputs.as_exclude(exclude, len(queries.raw))
         for _ in range(3):
             view = self.builder.attend(self.follower.current())
             check_k(view, k, out)
@@ -208,4 +206,5 @@ class Memory(AbstractMemory):
     def close(self) -> None:
         """As in `AbstractMemory`."""
         self.builder.close()
+        self.follower.close()
         self.store.close()

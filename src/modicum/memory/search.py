@@ -6,16 +6,34 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from modicum.memory import inputs
 from modicum.memory.exact import nearest
-from modicum.memory.segments import Queries, best, ranked, similarities
-from modicum.memory.types import Neighbours
+from modicum.memory.ranking import best, prepared, ranked
+from modicum.memory.segments import NO_ID, Queries
+from modicum.memory.types import MemoryInfo, Neighbours
 from modicum.memory.view import View, rows_of
 
 if TYPE_CHECKING:
     from modicum.memory.segments import Found
     from modicum.memory.types import Ints
+
+
+def queries_of(query: npt.ArrayLike, info: MemoryInfo) -> Queries:
+    """Queries (Q, D), read as float32. Refused: another D, NaN or infinity."""
+    if (
+        isinstance(query, np.ndarray)
+        and query.dtype == np.float32
+        and query.flags.c_contiguous
+        and query.ndim == 2
+        and query.shape[1] == info.dim
+        and (found := prepared(query, info.metric)) is not None
+    ):
+        return found
+    found = prepared(inputs.as_rows(query, info.dim, info.metric, "query", keys=False), info.metric)
+    assert found is not None  # `as_rows` refuses what is not finite
+    return found
 
 
 def check_k(view: View, k: int, exclude: Ints) -> None:
@@ -34,16 +52,18 @@ def search(view: View, queries: Queries, k: int, exclude: Ints) -> Neighbours:
     """The k most similar items of each query without its excluded ids (Q, m); there are k."""
     taken = min(k + exclude.shape[1], view.live)
     parts = [_of_index(view, queries, taken)] if view.index else []
-    parts += _exact(view, view.indexed, queries, taken)
-    similarity, ids, rows = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
-    for column in exclude.T:
-        similarity[ids == column[:, None]] = -np.inf
-    similarity, ids, rows = best(similarity, ids, rows, k)
-    short = np.isneginf(similarity[:, -1]) if view.index else np.zeros(0, bool)
-    if short.any():  # the index found too few: search those exactly
-        these = np.flatnonzero(short)
-        again = Queries(queries.raw[these], queries.multiplied[these], queries.lengths[these])
-        found = search(replace(view, index=None), again, k, exclude[these])
+    if not parts or len(view.base.ids) + len(view.tail.ids) > view.indexed:
+        parts += _exact(view, view.indexed, queries, taken)
+    similarity, ids, rows = parts[0]
+    if len(parts) > 1 or taken > k:
+        similarity, ids, rows = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
+        for column in exclude.T:
+            gone = ids == column[:, None]
+            similarity[gone], ids[gone], rows[gone] = -np.inf, NO_ID, -1
+        similarity, ids, rows = best(similarity, ids, rows, k)
+    if view.index and min(rows[:, -1].tolist(), default=0) < 0:  # the index found too few: search those exactly
+        these = np.flatnonzero(rows[:, -1] < 0)
+        found = search(replace(view, index=None), queries.some(these), k, exclude[these])
         similarity[these], rows[these], ids[these] = found
     return Neighbours(similarity, rows, ids)
 
@@ -61,10 +81,4 @@ def _exact(view: View, first: int, queries: Queries, k: int) -> list[Found]:
 def _of_index(view: View, queries: Queries, k: int) -> Found:
     """Candidates of the index, scored again in the fixed order."""
     assert view.index is not None
-    segment = view.base
-    candidates = view.index.search(queries, k, segment)
-    start = np.zeros(len(candidates) + 1, np.int64)
-    np.cumsum((candidates >= 0).sum(1), out=start[1:])
-    rows = candidates[candidates >= 0]
-    segment.check_rows(rows)
-    return ranked(segment, start, rows, similarities(segment, queries, start, rows), k)
+    return ranked(view.base, queries, view.index.search(queries, k, view.base), k)

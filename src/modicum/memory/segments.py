@@ -1,4 +1,4 @@
-"""Rows that can be searched, queries, and similarities in the fixed order of additions with the order of results.
+"""Rows that can be searched, and queries.
 
 A segment is n rows beside each other: the mapped file of a memory, or what was added since. Removing a row of it makes
 another segment on the same vectors, so that a search under way is not disturbed.
@@ -7,14 +7,11 @@ another segment on the same vectors, so that a search under way is not disturbed
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
-
-from modicum.similarity import row_dots, squared_lengths
 
 if TYPE_CHECKING:
     from modicum.memory.types import Ints, Rows, Values
@@ -28,16 +25,39 @@ NO_ID = np.iinfo(np.int64).max
 PART = 4096  # rows; the checksums of the vector file are made over as many
 
 
-class Queries(NamedTuple):
-    """Q queries: as given and as multiplied (unit length under cosine), float32 (Q, D); lengths float64 (Q,)."""
+class Check(Protocol):
+    """Raises where rows first <= r < last come from a damaged file."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all rows were checked."""
+
+    def __call__(self, first: int, last: int) -> None:
+        """Check rows."""
+
+    def chosen(self, rows: Ints) -> None:
+        """Check the parts with chosen rows; -1 for none."""
+
+    def behind(self, rows: int) -> Check:
+        """The check for rows numbered from `rows` on."""
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Q queries: as given and as multiplied (unit length under cosine), float32 (Q, D); squared lengths float64 (Q,)."""
 
     raw: Rows
     multiplied: Rows
-    lengths: Values
+    squares: Values
 
-    def some(self, first: int, last: int) -> Queries:
-        """Queries first <= q < last."""
-        return Queries(self.raw[first:last], self.multiplied[first:last], self.lengths[first:last])
+    def some(self, chosen: slice | Ints) -> Queries:
+        """Some of them."""
+        return Queries(self.raw[chosen], self.multiplied[chosen], self.squares[chosen])
+
+    @functools.cached_property
+    def places(self) -> tuple[int, int]:
+        """Where the raw queries and their squared lengths lie in memory, for the kernels."""
+        return self.raw.ctypes.data, self.squares.ctypes.data
 
 
 @dataclass(frozen=True)
@@ -45,7 +65,7 @@ class Segment:
     """n rows to be searched: vectors (n, D) float32, ids (n,), squared lengths (n,), alive (n,) False where removed.
 
     key = score * scale + offset; the offset is NaN where a row is not to be found by its score: removed, or in `odd`.
-    check(first, last): called before rows are read; raises where the file they come from is damaged.
+    check: called before rows are read.
     """
 
     metric: str
@@ -57,13 +77,17 @@ class Segment:
     offset: Rows
     odd: Ints
     longest: float
-    check: Callable[[int, int], None] | None = None
+    check: Check | None = None
 
     def check_rows(self, rows: Ints) -> None:
-        """`check` for the parts of the file in which chosen rows lie."""
-        if self.check is not None:
-            for part in np.unique(rows // PART).tolist():
-                self.check(part * PART, min((part + 1) * PART, len(self.ids)))
+        """`check` for the parts of the file in which chosen rows lie; -1 for none."""
+        if self.check is not None and not self.check.complete:
+            self.check.chosen(rows)
+
+    @functools.cached_property
+    def places(self) -> tuple[int, int, int]:
+        """Where vectors, squared lengths and ids lie in memory, for the kernels."""
+        return self.vectors.ctypes.data, self.squares.ctypes.data, self.ids.ctypes.data
 
     @functools.cached_property
     def live(self) -> int:
@@ -88,12 +112,8 @@ class Segment:
             self.offset[first:],
             self.odd[self.odd >= first] - first,
             self.longest,
-            self.check and functools.partial(_shifted, self.check, first),
+            self.check and self.check.behind(first),
         )
-
-
-def _shifted(check: Callable[[int, int], None], by: int, first: int, last: int) -> None:
-    check(first + by, last + by)
 
 
 def make_segment(
@@ -102,7 +122,7 @@ def make_segment(
     ids: Ints,
     squares: Values,
     alive: Flags,
-    check: Callable[[int, int], None] | None = None,
+    check: Check | None = None,
 ) -> Segment:
     """A segment of contiguous rows whose squared lengths are known (`modicum.similarity.squared_lengths`)."""
     lengths = np.sqrt(squares)
@@ -118,45 +138,3 @@ def make_segment(
     longest = float(lengths[~odd].max(initial=0.0))
     rows = np.flatnonzero(odd & alive)
     return Segment(metric, vectors, ids, squares, alive, scale, offset, rows, longest, check)
-
-
-def prepared(query: Rows, metric: str) -> Queries:
-    """Contiguous float32 queries (Q, D) with what the search needs of them."""
-    lengths = np.sqrt(squared_lengths(query))
-    if metric != "cosine":
-        return Queries(query, query, lengths)
-    with np.errstate(over="ignore", divide="ignore"):
-        inverse = np.where(lengths > 0, 1.0 / lengths, 0.0)
-    return Queries(query, (query * inverse[:, None]).astype(np.float32), lengths)
-
-
-def similarities(segment: Segment, queries: Queries, start: Ints, rows: Ints) -> Values:
-    """Similarities in the fixed order of chosen rows: entry i is of query q, start[q] <= i < start[q + 1], and rows[i].
-
-    Cosine in [-1, 1], 0 for zeros; under l2 2 q.x - (|q|^2 + |x|^2), at most 0.
-    """
-    dots = row_dots(queries.raw, segment.vectors, start, rows)
-    squares = segment.squares[rows]
-    if segment.metric == "cosine":
-        norms = np.repeat(queries.lengths, np.diff(start)) * np.sqrt(squares)
-        return np.divide(dots, norms, out=np.zeros_like(dots), where=norms > 0).clip(-1.0, 1.0)
-    own = np.repeat(squared_lengths(queries.raw), np.diff(start))
-    found: Values = np.minimum(2.0 * dots - (own + squares), 0.0)
-    return found
-
-
-def best(similarity: Values, ids: Ints, rows: Ints, k: int) -> Found:
-    """The k best of (Q, m), m >= k, along the last axis: similarity descending, ties by id."""
-    order = np.lexsort((ids, -similarity), axis=-1)[:, :k]
-    return tuple(np.take_along_axis(a, order, -1) for a in (similarity, ids, rows))  # type: ignore[return-value]
-
-
-def ranked(segment: Segment, start: Ints, rows: Ints, values: Values, k: int) -> Found:
-    """Candidates of all queries one after the other as the k best of each, (Q, k); places that stay free as in `nearest`."""
-    total, sizes = len(start) - 1, np.diff(start)
-    width = max(k, int(sizes.max(initial=0)))
-    similarity = np.full((total, width), -np.inf)
-    ids, places = np.full((total, width), NO_ID), np.full((total, width), -1)
-    taken = np.arange(width) < sizes[:, None]
-    similarity[taken], ids[taken], places[taken] = values, segment.ids[rows], rows
-    return best(similarity, ids, places, k)

@@ -17,8 +17,8 @@ from typing import Any
 from modicum.errors import ConfigError, WriteError
 from modicum.memory.store_schema import connect, log_size, translated
 
-LOG_SIZE = 64_000_000
-"""Bytes of write-ahead log from which on a checkpoint is made; what a killed process leaves is read in about 0.1 s."""
+LOG_SIZE = 128_000_000
+"""Bytes of write-ahead log from which on a checkpoint is made; what a killed process leaves is read in some 0.2 s."""
 
 
 class Connections:

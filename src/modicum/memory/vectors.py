@@ -46,11 +46,45 @@ class State(NamedTuple):
     stamp: int | None
 
 
+class PartChecks:
+    """Compares parts of `PART` rows with their checksums, each when it is read for the first time.
+
+    vectors (n, D); sums, seen: one for each part; first: the row that is number 0 to the caller.
+    """
+
+    def __init__(self, vectors: Rows, sums: list[int], seen: Flags, first: int = 0) -> None:
+        self.vectors, self.sums, self.seen, self.first = vectors, sums, seen, first
+        self.complete = bool(seen.all())
+
+    def __call__(self, first: int, last: int) -> None:
+        """Raise `CacheDamaged` unless the parts with rows first <= r < last are as they were written."""
+        if self.complete:
+            return
+        last = min(last + self.first, len(self.vectors))
+        for part in range((first + self.first) // PART, -(-last // PART)):
+            if not self.seen[part]:
+                if checksum(self.vectors[part * PART : (part + 1) * PART]) != self.sums[part]:
+                    raise CacheDamaged(f"rows from {part * PART} on are not what was written")
+                self.seen[part] = True
+        self.complete = bool(self.seen.all())
+
+    def chosen(self, rows: Ints) -> None:
+        """The same for the parts with chosen rows; -1 for none."""
+        parts = (rows + self.first) // PART
+        if not self.seen[parts].all():
+            for part in np.unique(parts[rows >= 0]).tolist():
+                self(part * PART - self.first, (part + 1) * PART - self.first)
+
+    def behind(self, rows: int) -> PartChecks:
+        """The checks for rows numbered from `rows` on."""
+        return PartChecks(self.vectors, self.sums, self.seen, self.first + rows)
+
+
 @dataclass(frozen=True)
 class VectorFile:
     """A mapped generation: vectors float32 (n, D), ids and squared lengths (n,), alive (n,) False where removed; read-only.
 
-    sums: checksums of the parts of `PART` rows; `check` compares them.
+    records: checksum of ids and squared lengths.
     """
 
     generation: str
@@ -59,20 +93,11 @@ class VectorFile:
     ids: Ints
     squares: Values
     alive: Flags
-    sums: list[int]
     records: int
-    seen: Flags = field(repr=False)
+    check: PartChecks = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    def check(self, first: int, last: int) -> None:
-        """Raise `CacheDamaged` unless the parts with rows first <= r < last are as they were written; each is read once."""
-        for part in range(first // PART, -(-min(last, len(self)) // PART)):
-            if not self.seen[part]:
-                if checksum(self.vectors[part * PART : (part + 1) * PART]) != self.sums[part]:
-                    raise CacheDamaged(f"rows from {part * PART} on")
-                self.seen[part] = True
 
 
 class VectorCache:
@@ -127,15 +152,16 @@ class VectorCache:
             vectors = np.asarray(np.memmap(path, np.float32, "r", shape=(count, self.dim)))
         state = State(int(manifest["change"]), manifest["stamp"])
         ids, squares = (np.ascontiguousarray(records[name]) for name in ("id", "square"))
-        seen = np.zeros(len(sums), bool)
-        return VectorFile(generation, state, vectors, ids, squares, alive, sums, int(manifest["records"], 16), seen)
+        check = PartChecks(vectors, sums, np.zeros(len(sums), bool))
+        return VectorFile(generation, state, vectors, ids, squares, alive, int(manifest["records"], 16), check)
 
     def create(self, parts: Iterable[tuple[Ints, Rows]], state: State) -> VectorFile:
         """A new generation of (ids (n,), vectors (n, D)). Files of older ones are deleted; who mapped them keeps them."""
         generation = secrets.token_hex(6)
         empty = np.zeros(0, bool)
         nothing = np.zeros((0, self.dim), np.float32), np.zeros(0, np.int64), np.zeros(0)
-        made = self.append(VectorFile(generation, state, *nothing, empty, [], 0, empty), parts, state, empty)
+        check = PartChecks(nothing[0], [], empty)
+        made = self.append(VectorFile(generation, state, *nothing, empty, 0, check), parts, state, empty)
         with contextlib.suppress(OSError):
             for path in self.folder.iterdir():
                 if path.suffix in (".vectors", ".rows", ".removed", ".faiss") and generation not in path.name:
@@ -145,7 +171,7 @@ class VectorCache:
     def append(self, file: VectorFile, parts: Iterable[tuple[Ints, Rows]], state: State, alive: Flags) -> VectorFile:
         """The generation with rows (ids (n,), vectors (n, D)) behind its own, of which alive (len(file),) are not removed.
 
-        Parts of the result that were checked, or written here, are not checked again.
+        Parts that were checked are not checked again.
         """
         try:
             count, sums, records = self._write(file, parts)
@@ -172,12 +198,12 @@ class VectorCache:
         made = self._load(read_json(self.folder / MANIFEST))
         if made is None:
             raise WriteError(f"the cache {self.folder} is not what was written; the memory itself is whole")
-        made.seen[: len(file.seen)] = file.seen
+        made.check.seen[: len(file.check.seen)] = file.check.seen
         return made
 
     def _write(self, file: VectorFile, parts: Iterable[tuple[Ints, Rows]]) -> tuple[int, list[int], int]:
         """Write rows behind those that count; returns number of rows, sums of parts and sum of the records."""
-        count, sums, records = len(file), list(file.sums), file.records
+        count, sums, records = len(file), list(file.check.sums), file.records
         names = (self.folder / f"{file.generation}.{suffix}" for suffix in ("vectors", "rows"))
         with contextlib.ExitStack() as stack:
             vectors, rows = (stack.enter_context(_opened(name)) for name in names)
