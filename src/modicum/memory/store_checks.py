@@ -18,6 +18,8 @@ def check_ids(ids: npt.ArrayLike) -> list[int]:
     """Ids as a list of whole numbers; `DataError` where they are something else."""
     listed: Any = ids.tolist() if hasattr(ids, "tolist") else ids
     listed = [listed] if isinstance(listed, int) else list(listed)
+    if set(map(type, listed)) == {int} and min(listed) >= -(1 << 63) and max(listed) < 1 << 63:
+        return [*listed]
     wrong = [value for value in listed if not hasattr(value, "__index__") or not -(1 << 63) <= value < 1 << 63]
     if wrong:
         raise DataError(f"ids: {wrong[0]!r} is not the id of an item; expected ids (n,) as `modicum memory list` shows them")
@@ -37,8 +39,10 @@ def check_batch(batch: Batch, dim: int) -> Batch:
         if given is not None and len(given) != len(vectors):
             raise DataError(f"{name}: {len(given)} for {len(vectors)} embeddings, expected one each; nothing was added")
     for name, kinds in (("names", str), ("digests", str), ("labels", str | None), ("texts", str | None)):
-        if wrong := [value for value in getattr(batch, name) if not isinstance(value, kinds)]:
-            raise DataError(f"{name}: {wrong[0]!r} is not a text; nothing was added")
+        values = getattr(batch, name)
+        if not all(issubclass(kind, kinds) for kind in set(map(type, values))):
+            wrong = next(value for value in values if not isinstance(value, kinds))
+            raise DataError(f"{name}: {wrong!r} is not a text; nothing was added")
     if not isinstance(batch.source, str):
         raise DataError(f"source: {batch.source!r} is not a text; nothing was added")
     if len(ids) != len(vectors):
@@ -50,12 +54,12 @@ def check_batch(batch: Batch, dim: int) -> Batch:
         row = int(np.flatnonzero(~finite)[0])
         raise DataError(f"embeddings: row {row} has NaN or infinity (as float32); nothing was added")
     for kind, values in (("ids", ids), ("names", list(batch.names))):
-        twice = [value for value, times in Counter(values).items() if times > 1]
-        if twice:
-            raise DataError(f"{kind}: {twice[0]!r} is given twice; nothing was added")
-    outside = [id_ for id_ in ids if not 0 <= id_ < 1 << ID_BITS]
-    if outside:
-        raise DataError(f"ids: {outside[0]}, expected 0 to 2^{ID_BITS} - 1; nothing was added")
+        if len(set(values)) < len(values):
+            twice = next(value for value, times in Counter(values).items() if times > 1)
+            raise DataError(f"{kind}: {twice!r} is given twice; nothing was added")
+    for id_ in (min(ids, default=0), max(ids, default=0)):
+        if not 0 <= id_ < 1 << ID_BITS:
+            raise DataError(f"ids: {id_}, expected 0 to 2^{ID_BITS} - 1; nothing was added")
     return batch._replace(ids=np.array(ids, dtype=np.int64), vectors=vectors)
 
 

@@ -82,6 +82,7 @@ def in_order(
             cursor.close()
 
 
+_IDS = "SELECT ids.id FROM {ids} AS ids"
 _FOUND = "SELECT ids.id, item.place, source, label FROM {ids} AS ids CROSS JOIN item ON item.place = ids.place"
 
 
@@ -117,7 +118,7 @@ def uncount(connection: sqlite3.Connection, table: Literal["source", "label"], k
 def insert(connection: sqlite3.Connection, batch: Batch) -> None:
     """Write a batch that was checked; refuses ids and names that are there already."""
     ids = batch.ids.tolist()
-    if known := [row[0] for row in by_id(connection, "SELECT ids.id FROM {ids} AS ids", ids)]:
+    if known := [row[0] for row in by_id(connection, _IDS, ids)]:
         raise DataError(f"ids: there is an item already with the id {shown(known)}. Nothing was added")
     place = log_change(connection, "add", ids)
     source = count_names(connection, "source", {batch.source: len(ids)})[batch.source]
