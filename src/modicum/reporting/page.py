@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from markupsafe import Markup
 from modicum import __version__
 from modicum.errors import ConfigError, FileFormatError
 from modicum.files import write_text
+from modicum.reporting.long_tail import compare_long_tail, is_long_tail, read_long_tail
+from modicum.reporting.long_tail_edits import signed
 from modicum.reporting.models import ModelComparison, is_comparison, read_comparison
 from modicum.reporting.records import Source
 from modicum.reporting.regression import is_regression, read_regression
@@ -25,28 +27,50 @@ def write_report(sources: Sequence[Path | str], out: Path | str) -> Path:
 
     The page needs no other file and asks no server for anything. Raises `ConfigError` without sources,
     `FileFormatError` for a folder that is no run and no classifier or holds a damaged file, `WriteError`.
-    The folder of a comparison, and runs on regression tasks, make pages of their own: `ConfigError` beside other sources.
+    The folder of a comparison, runs on regression tasks, and runs of rac (trained on all classes under a long tail) make
+    pages of their own: `ConfigError` beside other sources.
     """
     if not sources:
         raise ConfigError("sources: expected at least one folder of a run or a classifier, found none")
     out, compared = Path(out), [source for source in sources if is_comparison(source)]
     if compared and len(sources) > 1:
         raise ConfigError(f"sources: {compared[0]} is a comparison, which has a page of its own; give it alone")
-    regressions = [source for source in sources if is_regression(source)]
-    if regressions and len(regressions) < len(sources):
-        raise ConfigError(f"sources: {regressions[0]} is a run on regression tasks; put such runs on a page of their own")
     if compared:
         text = render_comparison(read_comparison(compared[0]))
+    elif _all_of(sources, is_regression, "on regression tasks"):
+        text = render_regressions(sources)
+    elif _all_of(sources, is_long_tail, "of rac"):
+        text = render_long_tails(sources)
     else:
-        text = render_regressions(sources) if regressions else render([read_source(source) for source in sources])
+        text = render([read_source(source) for source in sources])
     write_text(out, text)
     return out
 
 
+def _all_of(sources: Sequence[Path | str], kind: Callable[[Path | str], bool], what: str) -> bool:
+    """Whether all sources are runs of a kind that has a page of its own; `ConfigError` where only some are."""
+    found = [source for source in sources if kind(source)]
+    if found and len(found) < len(sources):
+        raise ConfigError(f"sources: {found[0]} is a run {what}; put such runs on a page of their own")
+    return bool(found)
+
+
+def _named(folders: Sequence[Path | str]) -> tuple[list[Path], list[str]]:
+    paths = [Path(folder) for folder in folders]
+    return paths, distinct_names([Source(path=path, kind="run", name=path.resolve().name) for path in paths])
+
+
+def render_long_tails(folders: Sequence[Path | str]) -> str:
+    """The page of runs of rac and its baselines as text; `FileFormatError` for damaged or incomplete files."""
+    paths, names = _named(folders)
+    runs = [read_long_tail(path, place, name) for place, (path, name) in enumerate(zip(paths, names, strict=True))]
+    comparison = compare_long_tail(runs) if len(runs) > 1 else None
+    return _fill("long_tail.html", {"title": " / ".join(names), "runs": runs, "comparison": comparison})
+
+
 def render_regressions(folders: Sequence[Path | str]) -> str:
     """The page of runs on regression tasks as text; `FileFormatError` for damaged or incomplete files."""
-    paths = [Path(folder) for folder in folders]
-    names = distinct_names([Source(path=path, kind="run", name=path.resolve().name) for path in paths])
+    paths, names = _named(folders)
     runs = [read_regression(path, place, name) for place, (path, name) in enumerate(zip(paths, names, strict=True))]
     return _fill("regression.html", {"title": " / ".join(names), "runs": runs})
 
@@ -65,6 +89,7 @@ def _fill(template: str, values: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["percent"] = percent
+    environment.filters["signed"] = signed
     environment.globals["counted"] = counted
     style, _, _ = environment.loader.get_source(environment, "style.css") if environment.loader else ("", "", None)
     fixed = {
