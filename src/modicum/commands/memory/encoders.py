@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Embeddings = npt.NDArray[np.float32]
 
 TITLE = "# Encoder of a memory"
-ABOUT = "A copy of `{name}` (fingerprint {fingerprint}), kept beside the items that it embedded; its card is where it came from."
+ABOUT = "A copy of `{name}` (fingerprint {fingerprint}), kept beside the items that it embedded."
 CARD = f"{TITLE}\n\n{ABOUT}\n"
 
 
