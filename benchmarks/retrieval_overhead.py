@@ -36,7 +36,7 @@ from modicum.memory.memory import Memory
 from modicum.memory.opening import create_memory, open_memory
 from modicum.memory.types import AbstractMemory, MemoryInfo
 from modicum.models import load_encoder
-from modicum.retrieval.embedding import embed_batch
+from modicum.retrieval.embedding import embed_batch, even_pass
 from modicum.retrieval.rac import RAC
 from modicum.retrieval.text import AbstractTextEncoder, RandomWords
 
@@ -144,12 +144,14 @@ def quartiles(values: list[float]) -> dict[str, float]:
 def parts(model: RAC, x: Tensor, repeats: int) -> dict[str, float]:
     """Median seconds of E, look-up, payloads, and words to logits."""
     assert model.memory is not None
+    encoder = model.encoder
+    assert encoder is not None
     query = model.embed(x).cpu().numpy()
     found, items = model.neighbours(x, leave_out=False)
     payloads = model._payloads
     assert payloads is not None
     calls: dict[str, Callable[[], Any]] = {
-        "encoder": lambda: model.embed(x),
+        "encoder": lambda: embed_batch(encoder, x, even_pass(len(x))),
         "look-up": lambda: model.memory.lookup(query, K),  # type: ignore[union-attr]
         "payloads": lambda: (payloads.refresh(), payloads.items(found.id)),
         "text": lambda: model.retrieval_logits(items),
@@ -164,7 +166,6 @@ def measure(options: argparse.Namespace, encoder_name: str, memories: Path) -> l
     memory = make_memory(
         memories / f"{encoder_name.replace('/', '-')}-{options.size}", encoder, pixels, options.items, device
     )
-    batch = min(options.embedding_batch or 8, options.batch)
     x = F.interpolate(pixels[-options.batch :].float(), (options.size, options.size)).to(torch.uint8).to(device)
     y = torch.arange(options.batch, device=device) % CLASSES
     ids = torch.from_numpy(memory.ids_of("keys", [str(i) for i in range(options.batch)]))
@@ -174,7 +175,7 @@ def measure(options: argparse.Namespace, encoder_name: str, memories: Path) -> l
         torch.manual_seed(0)
         more: dict[str, Any] = {"encoder": encoder, "memory": memory, "text": text, "cache_neighbours": kept}
         base = build_encoder(options.base, spec)
-        return RAC(CLASSES, base=base, branches=branches, embedding_batch=batch, **(more if text else {})).to(device)
+        return RAC(CLASSES, base=base, branches=branches, **(more if text else {})).to(device)
 
     base = step_of(model("base"), x, y, ids)
     variants: dict[str, RAC] = {"rac": model("both", RandomWords()), "kept": model("both", RandomWords(), kept=True)}
@@ -212,7 +213,6 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=184_000)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--embedding-batch", type=int, help="pictures per pass of E; 8 where left out, as `memory add`")
     parser.add_argument("--store", help="folder that keeps the memories for the next call")
     parser.add_argument("--clip", action="store_true")
     parser.add_argument("--processor-time", action="store_true", help="of this process, where the machine is not idle")

@@ -17,7 +17,7 @@ from modicum.errors import ConfigError, DataError
 from modicum.memory.opening import create_memory, open_memory
 from modicum.memory.types import MemoryInfo
 from modicum.models import embed
-from modicum.retrieval.embedding import embed_batch, fitted
+from modicum.retrieval.embedding import embed_batch, even_pass, fitted
 from modicum.retrieval.rac import RAC, combine, unit
 from modicum.retrieval.text import AbstractTextEncoder, RandomWords
 
@@ -183,6 +183,20 @@ def test_queries_are_the_keys_to_the_bit_whatever_the_batch():
         parts = [embed_batch(encoder, as_batch(pixels[i : i + size])).numpy() for i in range(0, 40, size)]
         assert np.array_equal(np.concatenate(parts), keys)
     torch.testing.assert_close(embed_batch(encoder, as_batch(pixels) / 255), torch.from_numpy(keys))
+
+
+def test_training_embeds_the_batch_at_once(whole):
+    """20 pictures: one pass in training, three passes of 8 in evaluation; the same neighbours here, similar to rounding."""
+    model, _, _ = whole
+    x, passes = as_batch(pictures(20, seed=3)), []
+    model.encoder.backbone.register_forward_hook(lambda module, given, out: passes.append(len(out)))
+    trained, _ = model.train().neighbours(x, torch.full((20,), -1))
+    assert passes == [20]
+    evaluated, _ = model.eval().neighbours(x)
+    assert passes == [20, 8, 8, 8]
+    assert np.array_equal(trained.id, evaluated.id)
+    np.testing.assert_allclose(trained.similarity, evaluated.similarity, atol=1e-6)
+    assert [even_pass(n) for n in (0, 1, 64, 65, 200)] == [1, 1, 64, 33, 50]
 
 
 def test_neighbours_do_not_depend_on_the_batch(whole):

@@ -20,6 +20,8 @@ from modicum.errors import DataError
 
 PASS = 8
 """Pictures per pass, that of `models.embed`."""
+MOST = 64
+"""Pictures per pass at most where bits may depend on how many there are."""
 _GREY = (0.299, 0.587, 0.114)
 
 
@@ -41,6 +43,12 @@ def fitted(x: Tensor, spec: ImageSpec) -> Tensor:
     if x.shape[2:] != (spec.size, spec.size):
         x = F.interpolate(x, size=(spec.size, spec.size), mode="bilinear", antialias=True, align_corners=False)
     return x
+
+
+def even_pass(pictures: int) -> int:
+    """Pictures per pass so that none is filled up by more than it must, and none exceeds `MOST`; 1 for no pictures."""
+    passes = -(-pictures // MOST)
+    return -(-pictures // passes) if passes else 1
 
 
 @torch.inference_mode()
