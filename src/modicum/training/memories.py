@@ -103,10 +103,11 @@ def own_memory(
         return RunMemory(memory, encoder, str(store), own=True)
     source, names = pictures.name, [pictures.ids[row] for row in rows]
     missing = np.flatnonzero(memory.ids_of(source, names) < 0)
-    if len(memory) + len(missing) != len(rows):
+    held = len(memory)
+    if held + len(missing) != len(rows):
         memory.close()
         raise ConfigError(
-            f"out: {store} holds {len(memory)} items, and not only training pictures of this run; it is left from another "
+            f"out: {store} holds {held} items, and not only training pictures of this run; it is left from another "
             "one that was interrupted before its first step: delete the folder, or give another --out"
         )
     seen = as_seen(config, encoder, pictures) if len(missing) else pictures

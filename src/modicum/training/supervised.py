@@ -69,8 +69,14 @@ class SupervisedSubject(AbstractSubject):
         some = pictures.subset(train[:: max(1, len(train) // 2_000)])
         base = None if config.branches == "retrieval" else base_encoder(config, some)
         neighbours = config.neighbours
-        if self.found is not None and is_usual(neighbours):
-            neighbours = min(neighbours, len(self.found.memory) - 1)
+        if self.found is not None:
+            others = len(self.found.memory) - 1  # beside the picture itself
+            neighbours = max(1, min(neighbours, others)) if is_usual(neighbours) else neighbours
+            require(
+                neighbours <= others,
+                f"neighbours: {neighbours} asked for, but {self.found.store} holds {others + 1} items, one of which may be "
+                f"the picture itself; take at most {others}, or add items",
+            )
         backbone = config.backbone if base is None else base.config["backbone"]
         self.config = config = replace(config, neighbours=int(neighbours), backbone=backbone)
         network = build_network(config, len(pictures.classes), base, self.found, config.neighbours)

@@ -25,7 +25,7 @@ from modicum.configs import Train
 from modicum.data.class_balanced import balanced_batch, class_rows, progressive_batch, square_root_batch
 from modicum.data.pictures import PictureSet
 from modicum.episodes.cutting import Pixels, gather
-from modicum.errors import DataError
+from modicum.errors import ConfigError, DataError
 from modicum.losses.long_tail import LOSSES, LongTailLoss
 from modicum.retrieval.embedding import fitted
 from modicum.retrieval.rac import RAC
@@ -120,7 +120,10 @@ class SupervisedObjective(AbstractObjective):
         torch.manual_seed(int(philox(self.config.seed, f"dropout/{here.rank}", step).integers(2**62)))
         features, buffers = self._features(x)
         ids = torch.from_numpy(self.ids[places[mine]])
-        found = self.network.branch_logits(x, ids, features=features, seen=x)
+        try:
+            found = self.network.branch_logits(x, ids, features=features, seen=x)
+        except DataError as error:  # of the memory or the frozen encoder: no sign that training diverged
+            raise ConfigError(f"memory: {error}") from error
         logits, y = self.network.chosen(found), torch.from_numpy(self.labels[places[mine]]).to(self.device)
         loss = self.loss(logits, y, self.counts)
         accuracy = (logits.detach().argmax(-1) == y).float().mean()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from modicum.configs import Evaluate, require
+from modicum.backbones.encoder import Encoder
+from modicum.configs import Evaluate, Train, require
 from modicum.data.picture_set import PictureSet
 from modicum.data.picture_splits import open_split_pictures
 from modicum.errors import DataError
@@ -28,7 +29,7 @@ from modicum.registry import suggest
 from modicum.retrieval.decoupling import tau_normalised_layer
 from modicum.runtime import Progress, device, require_one_process
 from modicum.training.artifacts import write_artifacts
-from modicum.training.memories import ids_in, memory_digest, trained_before
+from modicum.training.memories import as_seen, ids_in, memory_digest, trained_before
 from modicum.training.regression_results import evaluate_regression, is_regression_run
 from modicum.training.retrieval_panels import panel_places, retrieval_panels
 from modicum.training.supervised_runs import SupervisedRun, is_supervised_run, load_supervised, open_run_pictures, parts_of
@@ -42,12 +43,20 @@ OF_TASKS = ("splits", "ways", "shots", "queries", "points", "tasks", "head", "en
 
 
 class Tested(NamedTuple):
-    """The pictures that are measured on: rows (n,) of a set, their labels (n,) among the run's classes, and in words."""
+    """The pictures that are measured on: rows (n,) of a set, their labels (n,) among the run's classes, and in words.
+
+    opened: a configuration that names them.
+    """
 
     pictures: PictureSet
     rows: Ints
     labels: Ints
     over: str
+    opened: Train
+
+    def at(self, encoder: Encoder) -> PictureSet:
+        """The same pictures as an encoder reads them, from their files."""
+        return as_seen(self.opened, encoder, self.pictures)
 
     @property
     def groups(self) -> Ints | None:
@@ -117,7 +126,8 @@ def measure(config: Evaluate, loaded: SupervisedRun, tested: Tested, progress: P
     scored = score_pictures(loaded.network, loaded.config, pixels, tested.rows, where, ids, progress)
     predicted = {name: logits.argmax(-1).numpy() for name, logits in scored.logits().items()}
     if config.votes:
-        if loaded.found is not None:
+        if loaded.found is not None and scored.neighbours is None:
+            pixels = tested.at(loaded.found.encoder).pixels
             scored = with_neighbours(scored, loaded.found, loaded.network.k, pixels, tested.rows, where, ids)
         predicted |= voted(scored, loaded.classes, config.interpolation)
     counts, groups = np.array(loaded.record["data"]["counts"]), tested.groups
@@ -141,9 +151,12 @@ def _tested(config: Evaluate, loaded: SupervisedRun, progress: Progress | None) 
     """The run's own held-out pictures, or all pictures of other data whose classes are the run's."""
     if config.data is None:
         pictures = open_run_pictures(loaded, config.root, progress)
+        own = replace(loaded.config, root=config.root or loaded.config.root)
         parts = parts_of(loaded, pictures)
         rows = {"train": parts.train, "val": parts.validation, "test": parts.test}[config.split]
-        return Tested(pictures, rows, pictures.labels[rows], f"{config.split} pictures of {pictures.name}; {parts.rule}")
+        return Tested(
+            pictures, rows, pictures.labels[rows], f"{config.split} pictures of {pictures.name}; {parts.rule}", own
+        )
     spec = loaded.record["data"]
     pictures = open_split_pictures(
         config.data, root=config.root, size=spec["size"], channels=spec["channels"], group=config.group,
@@ -155,7 +168,8 @@ def _tested(config: Evaluate, loaded: SupervisedRun, progress: Progress | None) 
         raise DataError(f"data: {len(unknown)} classes of {pictures.name} are none of the run's, such as {unknown[0]!r}"
                         f"{suggest(unknown[0], loaded.classes)}")  # fmt: skip
     labels = np.array([place[name] for name in pictures.classes], np.int64)[pictures.labels]
-    return Tested(pictures, np.arange(len(pictures)), labels, f"all pictures of {pictures.name}")
+    other = replace(loaded.config, data=config.data, root=config.root, group=config.group)
+    return Tested(pictures, np.arange(len(pictures)), labels, f"all pictures of {pictures.name}", other)
 
 
 def result_of(config: Evaluate, loaded: SupervisedRun, tested: Tested, measured: Measured) -> dict[str, Any]:
