@@ -426,8 +426,8 @@ def test_acknowledged_items_survive_a_killed_writer(store: str) -> None:
 
 
 @pytest.mark.slow
-def test_acknowledged_items_survive_twenty_killed_writers(store: str) -> None:
-    check_killed(store, killed_writers(store, 20))
+def test_acknowledged_items_survive_ten_killed_writers(store: str) -> None:
+    check_killed(store, killed_writers(store, 10))
 
 
 def test_rows_changed_by_other_means_are_told(memory: MilvusMemory) -> None:
