@@ -102,7 +102,7 @@ def run(path: Path, branches: str = "both", measured: bool = True, **changes: An
 
 
 def test_numbers_are_those_of_the_files(tmp_path: Path) -> None:
-    """By hand: both branches 4/4, 4/4, 3/4, 3/4, 3/4: many (cat, fly) 87.5 %, medium (dog, script) 87.5 %, few (emu) 75 %."""
+    """Both branches by hand: 4, 4, 3, 3, 3 of 4: many (cat, fly) 87.5 %, medium (dog, script) 87.5 %, few (emu) 75 %."""
     found = read_long_tail(run(tmp_path / "one"), 0, "one")
     (measured,) = found.measurements
     assert [branch.key for branch in measured.branches] == ["both", "base", "retrieval", "knn"]
@@ -239,7 +239,7 @@ def test_rows_of_other_numbers_of_classes_are_damage(tmp_path: Path) -> None:
     broken = read_json(path / "results" / "pets.json")
     broken["rows"][0]["per_class"] = [0.5]
     write_json(path / "results" / "pets.json", broken)
-    with pytest.raises(FileFormatError, match="pets.json: incomplete"):
+    with pytest.raises(FileFormatError, match=r"pets\.json: incomplete"):
         write_report([path], tmp_path / "page.html")
     write_json(path / "results" / "pets.json", record("both", both=(4, 4, 3, 3, 3)))
     np.savez(path / "artifacts.npz", **{**panels(), "panel_own": np.zeros((0, 3), bool)})
