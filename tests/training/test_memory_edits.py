@@ -1,4 +1,4 @@
-"""evaluate --without_source: the same network before and after, on a copy; the interval of a change, by hand and by draws."""
+"""evaluate --without_source: the same network before and after, on a copy; the interval of a change, by hand and drawn."""
 
 from __future__ import annotations
 
