@@ -84,7 +84,13 @@ class Memory(AbstractMemory):
         batch = Batch(given, vectors, source, own, *every, told)
         try:
             self.store.add(batch)
-        except DataError:
+        except DataError as error:
+            here = np.flatnonzero(self.ids_of(source, own) >= 0)
+            if len(here):
+                raise DataError(
+                    f"names: source {source!r} has an item {own[int(here[0])]!r} already ({len(here)} such names); "
+                    "remove it first, or relabel it. Nothing was added"
+                ) from error
             if ids is not None or np.array_equal(free := self._ids_for(source, own, taken=True), given):
                 raise
             given = free
@@ -206,5 +212,4 @@ class Memory(AbstractMemory):
     def close(self) -> None:
         """As in `AbstractMemory`."""
         self.builder.close()
-        self.follower.close()
         self.store.close()

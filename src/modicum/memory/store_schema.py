@@ -178,15 +178,17 @@ def log_size(path: Path) -> int:
         return 0
 
 
-def _is_whole(path: Path, tries: int = 5) -> bool:
-    """Whether a database without a log is as long as it says; with one, its end may be there only, and this is unknown."""
+def _is_whole(connection: sqlite3.Connection, path: Path, tries: int = 5) -> bool:
+    """Whether a database without a log is as long as it says; with one, its end may be there only, and this is unknown.
+
+    The file is not opened here: closing it again would take away the locks that this process has on it (POSIX), and another
+    process could then delete the log under its eyes.
+    """
     for _ in range(tries):
         if log_size(path):
             return True
-        with open(path, "rb") as file:
-            header = file.read(100)
-            size = os.fstat(file.fileno()).st_size
-        if int.from_bytes(header[28:32], "big") * PAGE == size:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        if pages * PAGE == os.stat(path).st_size:
             return True
         time.sleep(0.02)  # another process may just be copying its log into it
     return False
@@ -198,7 +200,7 @@ def read_info(connection: sqlite3.Connection, path: Path) -> MemoryInfo:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION:
         raise FileFormatError(f"{path}: a database, but not a memory of modicum; see `modicum memory create`")
-    if not _is_whole(path):
+    if not _is_whole(connection, path):
         raise damaged(path, "it was cut off or something was written behind it")
     if version != SCHEMA:
         older = "; written by a newer modicum, update this one" if version > SCHEMA else ""

@@ -131,7 +131,7 @@ class VectorCache:
             return None
 
     def _load(self, manifest: dict[str, Any]) -> VectorFile | None:
-        if manifest["dim"] != self.dim or manifest["byteorder"] != sys.byteorder:
+        if (manifest["dim"], manifest["byteorder"], manifest["part"]) != (self.dim, sys.byteorder, PART):
             return None
         generation, count, sums = manifest["generation"], int(manifest["rows"]), [int(s, 16) for s in manifest["sums"]]
         if len(sums) != -(-count // PART):
@@ -183,7 +183,7 @@ class VectorCache:
             write_json(
                 self.folder / MANIFEST,
                 {
-                    "dim": self.dim, "byteorder": sys.byteorder, "generation": file.generation, "rows": count,
+                    "dim": self.dim, "byteorder": sys.byteorder, "part": PART, "generation": file.generation, "rows": count,
                     "change": state.change, "stamp": state.stamp, "records": f"{records:x}", "removed": removed,
                     "bits": f"{checksum(bits):x}", "sums": [f"{value:x}" for value in sums],
                 },

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from modicum.errors import DataError, WriteError
-from modicum.memory.commits import CommitWatch
 from modicum.memory.segments import PART, Segment, make_segment
 from modicum.memory.store import Store
 from modicum.memory.store_log import Logged
@@ -61,17 +60,14 @@ class Follower:
         self.held = False
         """While true the file is left as it is: an index over it is being built."""
         self._view: View | None = None
-        self._watch = CommitWatch(store.path)
-        self._seen: bytes | None = None
         self._distrusted = False
         self._rows = np.zeros((0, self.dim), np.float32)
         self._ids, self._squares = np.zeros(0, np.int64), np.zeros(0)
 
     def current(self) -> View:
         """The view that has all changes committed before the call."""
-        view, seen = self._view, self._watch.look()
-        if view is not None and ((seen is not None and seen == self._seen) or view.state.change == self.store.last_change()):
-            self._seen = seen  # looked at before the change was asked for: what is committed between shows the next time
+        view = self._view
+        if view is not None and view.state.change == self.store.last_change():
             return view
         with self.lock, self.store.reading():
             change = self.store.last_change()
@@ -114,10 +110,6 @@ class Follower:
             change = self.store.last_change()
             parts, state = self.store.added_vectors(0, PART), State(change, self.store.stamp(change))
             return self.cache.create(parts, state) if mine else None
-
-    def close(self) -> None:
-        """Let go of what watches the database."""
-        self._watch.close()
 
     def differences(self) -> list[str]:
         """What is searched and differs from the database, one sentence each; [] where nothing does. Reads all of both."""
@@ -199,7 +191,7 @@ class Follower:
 
     def _newer(self, view: View) -> View | None:
         """What another process has put into the file meanwhile, None where that is nothing."""
-        disk = None if self.cache is None else self.cache.load()
+        disk = None if self.cache is None or self._distrusted else self.cache.load()
         if not self.usable(disk) or disk is None or disk.state.change <= (view.file.state.change if view.file else 0):
             return None
         fresh = self.view_of(disk)
