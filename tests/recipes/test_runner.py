@@ -19,6 +19,7 @@ from modicum.files import read_json, write_json
 from modicum.recipes import RECIPES, as_text, listing, reproduce
 from modicum.recipes.measuring import Site
 from modicum.recipes.recipe import Row
+from modicum.recipes.resolving import referred
 from modicum.recipes.runner import recipe_named, result_file
 
 PUBLISHED = {
@@ -228,6 +229,7 @@ def test_every_row_has_a_model_at_every_scale_or_says_why_not(name: str) -> None
             assert all(scale in recipe.models[model] for model in models if model is not None), (row.name, scale)
             assert models[0] or row.missing, (row.name, scale)
             assert models[0] is None or (models[1] is not None) == (row.kind == "cka")
+    used |= {name for scales in recipe.models.values() for options in scales.values() for name in referred(options)}
     assert used - {None} == set(recipe.models)
 
 

@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modicum.configs import KNOWN_SETS, Ensemble, Evaluate
+from modicum.configs import KNOWN_SETS, Ensemble, Evaluate, Train
+from modicum.configs.long_tail import RAC
 from modicum.errors import DataError
 from modicum.recipes.models import epoch_steps
-from modicum.recipes.recipe import SEPARATION, Row
+from modicum.recipes.recipe import EDITS, LONG_TAIL, LOOKUPS, SEPARATION, Row
 from modicum.runtime import Progress
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Site:
     """Where a row is measured: the runs of its model and of the second one, where data lies, how many tasks.
 
     pictures: of each class at most so many for class separation and CKA, None for all there are (CKA: `CKA_PICTURES`).
-    ensemble: of the checkpoints that the run kept, for accuracies.
+    ensemble: of the checkpoints that the run kept, for accuracies. options: data and encoder of a look-up, which has no run.
     """
 
     run: Path
@@ -39,6 +40,7 @@ class Site:
     tasks: int
     pictures: int | None = None
     ensemble: Ensemble = "none"
+    options: Train | None = None
 
 
 def measure(row: Row, site: Site, progress: Progress | None = None) -> dict[str, Any]:
@@ -55,6 +57,8 @@ def measure(row: Row, site: Site, progress: Progress | None = None) -> dict[str,
         return _separation(row, site, progress)
     if row.kind == "cka":
         return _cka(row, site, progress)
+    if row.kind in (*LONG_TAIL, *EDITS, *LOOKUPS):
+        return _of_rac(row, site, progress)
     return _seconds(row, site)
 
 
@@ -148,6 +152,19 @@ def _cka(row: Row, site: Site, progress: Progress | None) -> dict[str, Any]:
     return {**_without_interval(value, over), "debiased": debiased_cka(first, second), "split": row.split}
 
 
+def _of_rac(row: Row, site: Site, progress: Progress | None) -> dict[str, Any]:
+    from modicum.recipes.edits import measure_edits
+    from modicum.recipes.long_tail_measuring import measure_branches
+    from modicum.recipes.lookups import look_up
+
+    if row.kind in LOOKUPS:
+        assert site.options is not None
+        return look_up(row, site.options, progress)
+    if row.kind in EDITS:
+        return measure_edits(row, site.run, site.root, site.seed, progress)
+    return measure_branches(row, site.run, site.root, progress)
+
+
 def _without_interval(value: float, over: str) -> dict[str, Any]:
     return {"value": value, "ci95": None, "stderr": None, "interval_over": over}
 
@@ -157,10 +174,11 @@ def _seconds(row: Row, site: Site) -> dict[str, Any]:
 
     trained, _, record = read_run(site.run)
     seconds, steps = training_seconds(site.run)
-    value = seconds if row.kind == "train_seconds" else seconds / steps * epoch_steps(trained)
+    epoch = sum(record["data"]["counts"]) // trained.batch_pictures if trained.method == RAC else epoch_steps(trained)
+    value = seconds if row.kind == "train_seconds" else seconds / steps * epoch
     machine = record.get("environment", {}).get("device", "an unknown machine")
     over = f"one training on {machine}, validations before its last step included: no interval"
-    return {**_without_interval(value, over), "steps": steps, "steps_per_epoch": epoch_steps(trained)}
+    return {**_without_interval(value, over), "steps": steps, "steps_per_epoch": epoch}
 
 
 def training_seconds(run: Path) -> tuple[float, int]:

@@ -11,15 +11,28 @@ from typing import Literal
 
 from modicum.configs import BatchNorm, Ensemble, Scale, Train
 
-Kind = Literal["accuracy", "mse", "r_fc", "r_hv", "cka", "epoch_seconds", "train_seconds"]
+Kind = Literal[
+    "accuracy", "mse", "r_fc", "r_hv", "cka", "epoch_seconds", "train_seconds", "long_tail", "gap", "lookup", "query_ms",
+    "construction_seconds", "edited", "changed",
+]  # fmt: skip
 """What a row measures: accuracy, or mean squared error of regression, over tasks; R_FC and 4 R_HV^2 over class pairs
 (`evaluation.class_separation`); linear CKA of two models' features; seconds of training per epoch (`models.epoch_steps`)
-and in all."""
+and in all. Of rac, on held-out pictures: a branch's accuracy by bucket, and the retrieval branch's less the base branch's
+(`long_tail_measuring`); the nearest item's label, what asking and making the memory costs (`lookups`); accuracy while the
+memory is edited, and how many predictions changed (`edits`)."""
 
 OVER_TASKS = ("accuracy", "mse")
 """Kinds that are means over test tasks."""
 SEPARATION = ("r_fc", "r_hv")
 """Kinds that one look at the features gives together."""
+LOOKUPS = ("lookup", "query_ms", "construction_seconds")
+"""Kinds that need an encoder and pictures, but no training; given together."""
+EDITS = ("edited", "changed")
+"""Kinds that one experiment gives together."""
+LONG_TAIL = ("long_tail", "gap")
+"""Kinds that one evaluation of a run of rac gives together."""
+FRACTIONS = ("accuracy", "long_tail", "gap", "lookup", "edited")
+"""Kinds that are shown as per cent."""
 
 TASKS: Mapping[Scale, int] = {"smoke": 20, "cpu": 1_000, "full": 1_000}
 """Test tasks of a row; published tables use 600 to 1,000."""
@@ -46,6 +59,9 @@ class Row:
     scale has no model. head, batch_norm: as in `evaluate`. other: second model of a CKA. tasks: scale -> number of tasks,
     where they are not the recipe's. data: the set to test on, where it is not the one the model learned on: a known name,
     or a folder under the root. ensemble: scale -> rule of an ensemble of checkpoints, none where not named.
+
+    Of rac: branch as `evaluate` calls it (both, base, retrieval, 1-nn, knn), or stage of an edit; bucket: all, many, medium,
+    few (`long_tail_measuring`), or part of a look-up; index and metric of a look-up; tau_norm as in `evaluate`.
     """
 
     name: str
@@ -64,6 +80,16 @@ class Row:
     tasks: Mapping[Scale, int] | None = None
     data: str | None = None
     ensemble: Mapping[Scale, Ensemble] | None = None
+    branch: str = ""
+    bucket: str = ""
+    index: Literal["exact", "hnsw"] = "exact"
+    metric: Literal["cosine", "l2"] = "cosine"
+    tau_norm: float | None = None
+
+    @property
+    def figure(self) -> str:
+        """Which figure of its measurement a row shows, where that gives several."""
+        return " ".join(part for part in (self.kind, self.branch, self.bucket) if part)
 
     def model_at(self, scale: Scale) -> str | None:
         """Name of the model at a scale, None where the row has none."""
@@ -79,10 +105,10 @@ class Row:
 
     def measurement(self, scale: Scale) -> tuple[object, ...]:
         """What decides the number: rows that agree in it are one measurement (R_FC and R_HV: its two figures)."""
-        kind = "separation" if self.kind in SEPARATION else self.kind
-        setting = (kind, self.model_at(scale), self.other_at(scale), self.split)
+        together = next((kinds for kinds in (SEPARATION, LOOKUPS, EDITS, LONG_TAIL) if self.kind in kinds), (self.kind,))
+        setting = (together[0], self.model_at(scale), self.other_at(scale), self.split)
         if self.kind not in OVER_TASKS:
-            return setting
+            return (*setting, self.index, self.metric, self.tau_norm)
         tasks, ensemble = self.tasks[scale] if self.tasks else None, self.ensemble_at(scale)
         return (*setting, self.ways, self.shots, self.queries, self.head, self.batch_norm, tasks, self.data, ensemble)
 
@@ -108,8 +134,8 @@ class Claim:
 class Recipe:
     """A table. models: name -> scale -> options of `train` (`out`, `root` and `seed` are filled in by the runner).
 
-    A model's name stands for the same options in every recipe, for its run serves all of them. absent: rows of the
-    published table that are left out, and why.
+    A model's name stands for the same options in every recipe, for its run serves all of them; options may refer to other
+    models and to memories that are made first (`resolving`). absent: rows of the published table that are left out, and why.
     """
 
     title: str

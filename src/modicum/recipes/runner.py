@@ -13,13 +13,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from modicum.configs import Reproduce, Scale
+from modicum.configs import Reproduce, Scale, Train
+from modicum.configs.long_tail import RAC
 from modicum.errors import ConfigError, DataError, TrainingError
 from modicum.files import read_json, write_bytes, write_json
+from modicum.recipes.long_tail_measuring import figure_of
 from modicum.recipes.measuring import Site, measure, portable, training_seconds
 from modicum.recipes.orders import find_claim, find_order
 from modicum.recipes.provenance import commit, versions
-from modicum.recipes.recipe import OVER_TASKS, Recipe, Row
+from modicum.recipes.recipe import LOOKUPS, OVER_TASKS, Recipe, Row
+from modicum.recipes.resolving import described, resolved
 from modicum.recipes.table import Records, Table, table_row
 from modicum.registry import resolve
 from modicum.runtime import Progress
@@ -33,6 +36,9 @@ RECIPES = {
         "table_6_1", "table_6_5", "table_6_8",
         "alfa_table_1", "alfa_table_2", "alfa_table_3", "alfa_table_4", "alfa_table_5", "alfa_table_6", "alfa_table_7",
         "alfa_table_8", "alfa_table_a", "alfa_table_b", "alfa_table_c", "alfa_table_d", "alfa_table_e",
+        "rac_table_1", "rac_table_2", "rac_table_3", "rac_clothing", "rac_table_4", "rac_table_5", "rac_table_s1",
+        "rac_table_s2", "rac_figure_2", "rac_figure_3", "rac_figure_4", "rac_figure_5", "rac_figure_s1", "rac_figure_s3",
+        "rac_edit",
     )
 }  # fmt: skip
 PICTURES: Mapping[Scale, int | None] = {"smoke": 20, "cpu": None, "full": None}
@@ -103,6 +109,8 @@ def _of(name: str, upper: str, lower: str, config: Reproduce) -> tuple[Records, 
 
 def _setting(recipe: Recipe, row: Row, model: str, scale: Scale) -> str:
     options = recipe.models[model][scale]
+    if options.method == RAC:
+        return described(options, recipe.models, scale)
     elsewhere = f", tested on {row.data}" if row.data else ""
     return f"{options.backbone}, {options.data}{elsewhere}"
 
@@ -140,34 +148,41 @@ class _Bench:
         for twin in twins:
             if self.file(twin, seed).is_file():
                 return self._copy(twin, row, seed)
-        run = self._train(row.model_at(scale), seed)
-        other = row.other_at(scale)
+        model, other = str(row.model_at(scale)), row.other_at(scale)
+        options = self._resolved(model, seed) if row.kind in LOOKUPS else None
+        run = self._run(model, seed) if options else self._train(model, seed)
         tasks = (row.tasks or self.recipe.tasks)[scale]
         site = Site(
             run, self._train(other, seed) if other else None, self.config.root, seed, tasks, PICTURES[scale],
-            row.ensemble_at(scale),
+            row.ensemble_at(scale), options,
         )  # fmt: skip
         self.say(f"{self.name}: testing {row.name}, seed {seed}")
         start = time.monotonic()
         measured = measure(row, site, self.progress)
-        seconds = self.trained[run]
+        seconds = self.trained.get(run)
         wall = {"train_seconds": seconds, "evaluate_seconds": round(time.monotonic() - start, 3)}
         artifacts = run / "artifacts.npz" if row.kind in OVER_TASKS else None
         return self._write(row, seed, run, {"wall": wall, **measured}, artifacts)
 
-    def _train(self, model: str | None, seed: int) -> Path:
+    def _run(self, model: str, seed: int) -> Path:
+        return Path(self.config.results) / "runs" / f"{model}-{self.config.scale}-seed{seed}"
+
+    def _resolved(self, model: str, seed: int) -> Train:
+        """The options of a model with its seed, what they refer to being there."""
+        config, options = self.config, replace(self.recipe.models[model][self.config.scale], seed=seed)
+        return resolved(options, seed, config.root, Path(config.results), config.scale, self._train)
+
+    def _train(self, model: str, seed: int) -> Path:
         """The run folder of a model, trained to the end; a `DataError` or `TrainingError` of before is raised again."""
-        assert model is not None
-        scale = self.config.scale
-        run = Path(self.config.results) / "runs" / f"{model}-{scale}-seed{seed}"
+        run = self._run(model, seed)
         if run not in self.trained:
             from modicum.training.trainer import train
 
-            options = self.recipe.models[model][scale]
-            options = replace(options, out=str(run), root=self.config.root, seed=seed, resume=True)
-            self.say(f"{self.name}: training {model} at scale {scale}, seed {seed} ({options.steps} steps)")
-            start = time.monotonic()
             try:
+                options = replace(self._resolved(model, seed), out=str(run), root=self.config.root, resume=True)
+                length = f"{options.epochs} epochs" if options.epochs else f"{options.steps} steps"
+                self.say(f"{self.name}: training {model} at scale {self.config.scale}, seed {seed} ({length})")
+                start = time.monotonic()
                 train(options, self.progress)
                 self.trained[run] = _trained_seconds(run, time.monotonic() - start)
             except (DataError, TrainingError) as error:
@@ -184,8 +199,9 @@ class _Bench:
         if artifacts.is_file():
             write_bytes(file.with_suffix(".artifacts.npz"), artifacts.read_bytes())
         record = read_json(source)
+        figures = record.get("figures", {})
+        figure = figure_of(row, figures) if figures else {}
         named = {"row": row.name, "paper": row.paper, "paper_ci95": row.paper_ci95, "measures": row.kind}
-        figure = record.get("figures", {}).get(row.kind, {})
         write_json(file, {**record, **figure, **named, "same_as": twin.name})
 
     def _write(self, row: Row, seed: int, run: Path, parts: dict[str, Any], artifacts: Path | None) -> None:
@@ -206,7 +222,7 @@ class _Bench:
             "paper": row.paper,
             "paper_ci95": row.paper_ci95,
             "train": portable(asdict(replace(self.recipe.models[model][scale], seed=seed))),
-            "environment": read_json(run / "config.json").get("environment", {}),
+            "environment": read_json(run / "config.json").get("environment", {}) if row.kind not in LOOKUPS else {},
             "versions": versions(),
             "commit": commit(),
             **parts,

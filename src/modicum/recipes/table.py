@@ -11,12 +11,12 @@ import numpy as np
 from modicum.configs import Scale
 from modicum.evaluation.intervals import mean_interval
 from modicum.recipes.orders import FEW_SEEDS, FoundClaim, FoundOrder, value_of
-from modicum.recipes.recipe import Kind, Row
+from modicum.recipes.recipe import FRACTIONS, LOOKUPS, Kind, Row
 
 Status = Literal["reproduced", "reduced scale", "undecided", "not run"]
 Records = Mapping[int, Mapping[str, Any]]
 """Seed -> record of a finished row."""
-TIMES = ("epoch_seconds", "train_seconds")
+TIMES = ("epoch_seconds", "train_seconds", *LOOKUPS[1:])
 
 
 class Ours(NamedTuple):
@@ -72,8 +72,13 @@ def shown(kind: Kind, value: float | None, radius: float | None) -> str:
     """A value with its radius in the unit of its kind, `-` for None."""
     if value is None:
         return "-"
-    if kind == "accuracy":
-        return f"{100 * value:.2f} %" + ("" if radius is None else f" ± {100 * radius:.2f}")
+    if kind in FRACTIONS:
+        sign = "+" if kind == "gap" else ""
+        return f"{100 * value:{sign}.2f} %" + ("" if radius is None else f" ± {100 * radius:.2f}")
+    if kind == "changed":
+        return f"{value:g}"
+    if kind == "query_ms":
+        return f"{value:.3f}" + ("" if radius is None else f" ± {radius:.3f}") + " ms"
     if kind in TIMES:
         size, unit = (3_600, "h") if value >= 3_600 else (60, "min") if value >= 60 else (1, "s")
         return f"{value / size:.1f}" + ("" if radius is None else f" ± {radius / size:.1f}") + f" {unit}"
@@ -94,7 +99,7 @@ def status_of(
     gap = ours.mean - paper
     if abs(gap) <= allowed:
         return "reproduced", "full scale, and the two intervals meet"
-    if kind == "accuracy":
+    if kind in FRACTIONS:
         return "undecided", f"full scale, but {100 * gap:+.2f} points from the published number, {100 * allowed:.2f} allowed"
     return "undecided", f"full scale, but {gap:+.3f} from the published number, {allowed:.3f} allowed"
 
