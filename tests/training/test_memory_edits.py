@@ -13,7 +13,7 @@ from modicum.cli import main
 from modicum.configs import Evaluate, Train
 from modicum.errors import ConfigError
 from modicum.evaluation.intervals import paired_interval, student_quantile
-from modicum.files import read_json
+from modicum.files import read_json, write_json
 from modicum.memory.opening import open_memory
 from modicum.training.evaluate import evaluate
 from modicum.training.memories import memory_digest
@@ -92,6 +92,15 @@ def test_a_base_branch_has_no_memory_to_change(tmp_path: Path) -> None:
     ))  # fmt: skip
     with pytest.raises(ConfigError, match="a base branch alone, which reads no memory"):
         evaluate(Evaluate(run=str(tmp_path / "run"), without_source="digits"))
+
+
+def test_a_run_that_is_not_of_rac_takes_no_option_of_rac(tmp_path: Path) -> None:
+    """A folder that says it is a run of protonet is enough: the options are looked at first."""
+    config = {"data": "digits", "out": "run", "method": "protonet"}
+    record = {"kind": "run", "version": "0", "config": config, "data": {"name": "digits"}, "encoder": {}}
+    write_json(tmp_path / "config.json", record)
+    with pytest.raises(ConfigError, match=r"votes, without_source: for runs of rac, and .* is none; leave it out"):
+        evaluate(Evaluate(run=str(tmp_path), votes=True, without_source="digits"))
 
 
 def pair(*counts: int) -> tuple[np.ndarray, np.ndarray]:

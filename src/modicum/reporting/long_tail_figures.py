@@ -39,7 +39,7 @@ def class_curves(
     small = 14 if len(counts) > 60 else 26
     for place, (index, name, accuracy, smooth) in enumerate(branches):
         style: Any = {"color": colour(index)}
-        top.scatter(x, accuracy, s=small, alpha=0.28, linewidths=0, marker=MARKERS[place % len(MARKERS)], **style)
+        top.scatter(x, accuracy, s=small, alpha=0.4, linewidths=0, marker=MARKERS[place % len(MARKERS)], **style)
         middle = 1 + np.arange(len(smooth)) + (len(x) - len(smooth)) / 2
         top.plot(middle, smooth, linewidth=2.2, linestyle=LINES[place % len(LINES)], label=name, **style)
     top.set(ylim=(-0.03, 1.03), ylabel="accuracy of the class")

@@ -40,6 +40,8 @@ BRANCHES = ("base", "retrieval", "both")
 OF_TASKS = ("splits", "ways", "shots", "queries", "points", "tasks", "head", "ensemble", "batch_norm", "inner_steps",
             "tasks_file", "drop_small")  # fmt: skip
 """Options of `evaluate` about few-shot tasks."""
+OF_RAC = ("memory", "neighbours", "votes", "interpolation", "tau_norm", "group", "without_source")
+"""Options of `evaluate` about runs of rac."""
 
 
 class Tested(NamedTuple):
@@ -65,11 +67,15 @@ class Tested(NamedTuple):
 
 
 def other_evaluation(config: Evaluate) -> Callable[[Evaluate, Progress | None], dict[str, Any]] | None:
-    """How a run that is not tested on few-shot tasks of pictures is evaluated; None for one that is."""
-    if is_regression_run(config.run):
-        return lambda asked, _: evaluate_regression(asked)
+    """How a run that is not tested on few-shot tasks of pictures is evaluated; None for one that is.
+
+    `ConfigError` for options of rac where the run is another one.
+    """
     if not is_supervised_run(config.run):
-        return None
+        usual = Evaluate(run=config.run)
+        given = [name for name in OF_RAC if getattr(config, name) != getattr(usual, name)]
+        require(not given, f"{', '.join(given)}: for runs of rac, and {config.run} is none; leave it out")
+        return (lambda asked, _: evaluate_regression(asked)) if is_regression_run(config.run) else None
     from modicum.training.memory_edits import evaluate_without_source
 
     return evaluate_supervised if config.without_source is None else evaluate_without_source
