@@ -127,9 +127,7 @@ class Train:
     exclude: Exclude = "identity"  # how a training picture does not find itself; rank: the first item is dropped, always
     cache_neighbours: bool = False  # retrieve once for each training picture as it is, not for its augmented form
     pretrained: str | None = None  # weights the base branch begins from: a RUN or an encoder (default: random ones)
-    decouple: Decouple = (
-        "none"  # second stage, after the run RUN/first or --pretrained: crt (new layers) or lws (row lengths)
-    )
+    decouple: Decouple = "none"  # second stage after RUN/first or --pretrained: crt (new layers), lws (lengths of rows)
     decouple_steps: int | None = None  # steps of the second stage (default: a third of the first)
     imbalance: float = 1.0  # train on a long tail: so many times more pictures in the largest class than in the smallest
     imbalance_kind: Tail = "exponential"  # how numbers of pictures fall from class to class

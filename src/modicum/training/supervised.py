@@ -145,6 +145,11 @@ class SupervisedSubject(AbstractSubject):
             f"{config.batch_pictures} pictures; {told}.\n"
         )
 
+    def close(self) -> None:
+        """Close the memory."""
+        if self.found is not None:
+            self.found.memory.close()
+
     def record(self) -> dict[str, Any]:
         """Encoder, data and how it was split, memory, and what both encoders were trained on before."""
         base, pictures, parts = self.objective.network.base, self.pictures, self.parts

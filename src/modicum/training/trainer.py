@@ -238,5 +238,6 @@ def _trained(trainer: Trainer, progress: Progress | None) -> TrainResult:
     finally:
         if log is not None:
             log.close()
+        trainer.subject.close()
     wait()
     return TrainResult(run, trainer.step, trainer.best, trainer.skipped)
