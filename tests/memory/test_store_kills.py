@@ -6,28 +6,32 @@ which needs no second to import numpy again. After each kill the memory is opene
 
 from __future__ import annotations
 
+import itertools
 import os
 import select
 import signal
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from writing_child import State, apply, found, write
+from writing_child import DIM, State, apply, found, perform, write
 
 from modicum.memory.store import Store
 from modicum.memory.store_schema import DATABASE
+from modicum.memory.types import MemoryInfo
 
 
-def run_and_kill(folder: Path, seed: int, first: int, delay: float) -> list[int]:
-    """Start a writer at operation `first`, kill it `delay` seconds after its first sign of life; what it acknowledged."""
+def run_and_kill(work: Callable[[], None], delay: float) -> list[int]:
+    """Start a process, kill it `delay` seconds after its first sign of life; what it said."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             os.dup2(writer, 1)
-            write(folder, seed, first)
+            work()
         finally:
             os._exit(1)
     os.close(writer)
@@ -56,7 +60,7 @@ def kill_often(tmp_path: Path, kills: int, seed: int, seconds: float = float("in
         first = 0
         for _ in range(min(40, kills - counts["kills"])):
             delay = float(rng.choice([rng.uniform(0, 0.02), rng.uniform(0, 0.1)]))
-            acknowledged = run_and_kill(folder, seed, first, delay)
+            acknowledged = run_and_kill(partial(write, folder, seed, first), delay)
             assert acknowledged == list(range(first, first + len(acknowledged)))
             counts["kills"] += 1
             counts["acknowledged"] += len(acknowledged)
@@ -98,6 +102,35 @@ def assert_nothing_lost(counts: dict[str, int], kills: int) -> None:
 
 def test_ten_random_kills_lose_nothing(tmp_path: Path) -> None:
     assert_nothing_lost(kill_often(tmp_path, 10, seed=0), 10)
+
+
+def copy_for_ever(folder: Path) -> None:
+    """Snapshots, one after the other, and a line before each."""
+    store = Store.open(folder)
+    for n in itertools.count():
+        os.write(1, b"%d\n" % n)
+        store.snapshot(folder.parent / f"copy{os.getpid()}.{n}")
+
+
+def test_a_snapshot_that_is_killed_is_whole_or_not_there(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    folder = tmp_path / "memory"
+    state: State = {}
+    (tmp_path / "memory" / "encoder").mkdir(parents=True)
+    (folder / "encoder" / "weights").write_bytes(rng.bytes(20_000_000))
+    with Store.create(folder, MemoryInfo(DIM)) as store:
+        for n in range(30):
+            perform(store, 3, n)
+            apply(state, 3, n)
+    for _ in range(10):
+        assert run_and_kill(lambda: copy_for_ever(folder), float(rng.uniform(0.02, 0.3)))
+    copies = sorted(tmp_path.glob("copy*"))
+    assert copies
+    for copy in copies:
+        assert (copy / "encoder" / "weights").read_bytes() == (folder / "encoder" / "weights").read_bytes()
+        with Store.open(copy) as store:
+            assert found(store) == state
+            assert store.check() == []
 
 
 @pytest.mark.slow

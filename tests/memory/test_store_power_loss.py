@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from power_loss import SYNC, WRITE, Disk, Kept, compile_recorder, records
-from writing_child import State, apply, found
+from writing_child import DIM, State, apply, found
 
 from modicum.memory.store import Store
 from modicum.memory.store_schema import DATABASE
@@ -23,8 +23,14 @@ HERE = Path(__file__).parent
 SEED, OPERATIONS = 5, 60
 
 
-def record(tmp_path: Path, prelude: str = "") -> Path:
-    """The record of a writer of 60 operations; skips where it cannot be made."""
+WRITE_ALL = f"writing_child.write(folder, {SEED}, 0, {OPERATIONS})"
+CREATE_ONLY = (
+    "writing_child.Store.create(folder, writing_child.MemoryInfo(writing_child.DIM))\nos.write(1, b'0')\nos._exit(0)"
+)
+
+
+def record(tmp_path: Path, work: str = WRITE_ALL, operations: int = OPERATIONS) -> Path:
+    """The record of a writer, by default of 60 operations; skips where it cannot be made."""
     if not sys.platform.startswith("linux"):
         pytest.skip("calls are recorded through LD_PRELOAD, which is Linux")
     library = compile_recorder(tmp_path)
@@ -33,12 +39,12 @@ def record(tmp_path: Path, prelude: str = "") -> Path:
     folder, written = tmp_path / "memory", tmp_path / "record"
     folder.mkdir()
     environment = {"LD_PRELOAD": str(library), "MODICUM_RECORD_BELOW": str(folder), "MODICUM_RECORD_TO": str(written)}
-    code = f"import sys\nsys.path.insert(0, {str(HERE)!r})\nfrom pathlib import Path\nimport writing_child\n{prelude}\n"
-    code += f"writing_child.write(Path({str(folder)!r}), {SEED}, 0, {OPERATIONS})"
+    code = f"import os, sys\nsys.path.insert(0, {str(HERE)!r})\nfrom pathlib import Path\nimport writing_child\n"
+    code += f"folder = Path({str(folder)!r})\n{work}"
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, **environment}, check=True, stdout=subprocess.PIPE, text=True
     )
-    assert done.stdout.split() == [str(n) for n in range(OPERATIONS)]
+    assert done.stdout.split() == [str(n) for n in range(operations)]
     return written
 
 
@@ -106,6 +112,24 @@ def test_no_power_cut_loses_anything(tmp_path: Path) -> None:
     assert counts["in flight"] > 0  # some cuts fell between a commit and its acknowledgement
 
 
+def test_no_power_cut_loses_a_memory_that_was_made(tmp_path: Path) -> None:
+    written = record(tmp_path, CREATE_ONLY, operations=1)
+    rng = np.random.default_rng(0)
+    there = []
+    for cut in range(1, len(list(records(written))) + 1):
+        for number, keep in enumerate(("synchronised", "some", "some")):
+            disk, left = Disk(), tmp_path / f"left{cut}.{number}"
+            for call in list(records(written))[:cut]:
+                disk.apply(call)
+            disk.left(keep, rng, str(tmp_path / "memory"), left)
+            if (left / DATABASE).exists():
+                with Store.open(left) as store:
+                    assert (store.info.dim, len(store), store.check()) == (DIM, 0, [])
+            there.append(((left / DATABASE).exists(), bool(disk.acknowledged)))
+    assert (False, True) not in there
+    assert {(False, False), (True, True)} <= set(there)
+
+
 @pytest.mark.slow
 def test_no_power_cut_of_a_thousand_loses_anything(tmp_path: Path) -> None:
     assert_nothing_lost(cut_often(tmp_path, record(tmp_path), 1000, seed=2))
@@ -121,7 +145,7 @@ CARELESS: dict[str, Any] = {
 def test_a_store_that_synchronises_less_would_be_found_out(tmp_path: Path, when: str) -> None:
     """The same with SQLite told to synchronise less: acknowledged changes are lost, so the cuts above can find it."""
     setting, faults = CARELESS[when]
-    prelude = f"""
+    work = f"""
 from modicum.memory import store_connections
 connect = store_connections.connect
 def careless(path, **options):
@@ -129,6 +153,6 @@ def careless(path, **options):
     connection.execute("PRAGMA synchronous = {setting}")
     return connection
 store_connections.connect = careless
-"""
-    counts = cut_often(tmp_path, record(tmp_path, prelude), 60, seed=3)
+{WRITE_ALL}"""
+    counts = cut_often(tmp_path, record(tmp_path, work), 60, seed=3)
     assert sum(counts[fault] for fault in faults) > 5, counts

@@ -10,6 +10,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,18 +22,33 @@ LOG_SIZE = 128_000_000
 """Bytes of write-ahead log from which on a checkpoint is made; what a killed process leaves is read in some 0.2 s."""
 
 
+_OPEN: weakref.WeakSet[Connections] = weakref.WeakSet()
+
+
+def _refuse_in_fork(path: Path) -> None:
+    """`ConfigError` where the process that this one was forked from has it open: SQLite would take its locks for ours."""
+    for other in list(_OPEN):
+        if other._process != os.getpid() and not other._closed and other.path.absolute() == path.absolute():
+            raise ConfigError(
+                f"{path}: is open in process {other._process}, of which this is a fork; close it before the fork, or start "
+                "workers by spawn"
+            )
+
+
 class Connections:
     """All connections of one open memory. readonly: writing is refused."""
 
     def __init__(self, path: Path, readonly: bool = False) -> None:
         self.path, self.readonly = path, readonly
         self._process = os.getpid()
+        _refuse_in_fork(path)
         self._idle: list[sqlite3.Connection] = []
         self._pinned = threading.local()
         self._lock = threading.RLock()
         self._writer: sqlite3.Connection | None = None
         self._checkpoint: threading.Thread | None = None
         self._closed = False
+        _OPEN.add(self)
 
     def _check_usable(self) -> None:
         if self._closed:
