@@ -32,8 +32,8 @@ def _order(upper: str, lower: str, bucket: str, claim: str) -> Order:
 
 
 REACHES = (
-    _order("added", "before", "few", "items of few-shot classes lift these classes"),
-    _order("added", "relabelled", "few", "it is their labels that do"),
+    _order("added", "before", "few", "items of few-shot classes lift these classes (our question)"),
+    _order("added", "relabelled", "few", "it is their labels that do (our question)"),
 )
 
 RECIPE = Recipe(
@@ -54,6 +54,6 @@ RECIPE = Recipe(
         "cpu": "two minutes a seed on one idle core, beside what rac_table_3 trains",
         "full": "an hour on a GPU",
     },
-    orders=(*REACHES, _order("added", "before", "all", "they do not cost the other classes as much")),
+    orders=(*REACHES, _order("added", "before", "all", "they do not cost the other classes as much (our question)")),
     claims=(Claim("new items change predictions without touching weights", tuple(("rac_edit", o) for o in REACHES)),),
 )

@@ -32,7 +32,7 @@ RECIPE = Recipe(
     },
     orders=sweep_orders(
         [
-            ("tau = 1", "tau = 0", "few", "adjustment lifts few-shot classes"),
+            ("tau = 1", "tau = 0", "few", "adjustment lifts few-shot classes (our question)"),
             ("tau = 2", "tau = 1", "all", "a higher tau is slightly better overall"),
         ]
     ),

@@ -72,7 +72,11 @@ def _published(data: str, encoder: str, numbers: tuple[float, ...]) -> list[Row]
 
 
 def _order(data: str, upper: str, lower: str) -> Order:
-    return Order(f"{SHOWN[data]}, {upper}, all", f"{SHOWN[data]}, {lower}, all", f"{upper} retrieves better than {lower}")
+    return Order(
+        f"{SHOWN[data]}, {upper}, all",
+        f"{SHOWN[data]}, {lower}, all",
+        f"{upper} retrieves better than {lower} (our question)",
+    )
 
 
 RECIPE = Recipe(
