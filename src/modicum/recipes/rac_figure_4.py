@@ -3,7 +3,7 @@
 Paper: Long et al., "Retrieval Augmented Classification for Long-Tail Visual Recognition", CVPR 2022, arXiv 2202.11233,
 figure 4 (Places365-LT); no numbers are printed.
 Command: modicum reproduce rac_figure_4 --scale cpu --seeds 0 1 2 --root DATA
-Cost: smoke half a minute, no data needed; cpu a minute a row of four and seed on one idle core; full hours on a GPU.
+Cost: smoke half a minute, no data needed; cpu one to two minutes a model and seed on one idle core; full hours on a GPU.
 Target: accuracy of RAC, both branches, by text encoder. "The overall impact is minor, however the CLIP LM significantly
 boosts few-shot performance".
 
@@ -42,7 +42,7 @@ RECIPE = Recipe(
     rows=(*MEAN, *sweep_rows(SETTINGS, "both"), *CLIP, *GLOVE),
     cost={
         "smoke": "half a minute, no data needed",
-        "cpu": "about a minute a model and seed on one idle core",
+        "cpu": "one to two minutes a model and seed on one idle core",
         "full": "hours on a GPU a model",
     },
     orders=(

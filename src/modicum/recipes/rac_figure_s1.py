@@ -3,7 +3,7 @@
 Paper: Long et al., "Retrieval Augmented Classification for Long-Tail Visual Recognition", CVPR 2022, arXiv 2202.11233,
 figure S1 (Places365-LT); no numbers are printed.
 Command: modicum reproduce rac_figure_s1 --scale cpu --seeds 0 1 2 --root DATA
-Cost: smoke half a minute, no data needed; cpu a minute a row of four and seed on one idle core; full hours on a GPU.
+Cost: smoke half a minute, no data needed; cpu one to two minutes a model and seed on one idle core; full hours on a GPU.
 Target: accuracy of RAC, both branches, by tau of its LACE loss. "Higher tau does result in slightly higher overall accuracy,
 however this effect is minor in comparison to re-weighting" (`rac_table_s1`). The values of tau are ours.
 """
@@ -27,7 +27,7 @@ RECIPE = Recipe(
     rows=sweep_rows(SETTINGS, "both"),
     cost={
         "smoke": "half a minute, no data needed",
-        "cpu": "about a minute a model and seed on one idle core",
+        "cpu": "one to two minutes a model and seed on one idle core",
         "full": "hours on a GPU a model",
     },
     orders=sweep_orders(

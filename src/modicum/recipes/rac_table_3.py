@@ -3,8 +3,8 @@
 Paper: Long et al., "Retrieval Augmented Classification for Long-Tail Visual Recognition", CVPR 2022, arXiv 2202.11233,
 table 3. Shared: `rac_tables`; what B and E know: `long_tail_models`, and the column "ours with".
 Command: modicum reproduce rac_table_3 --scale cpu --seeds 0 1 2 --root DATA
-Cost: smoke about a minute, no data needed; cpu about a minute a model and seed on one idle core, 12 models, and once a few
-minutes for E; full hours on a GPU a model.
+Cost: smoke about a minute, no data needed; cpu one to two minutes a model and seed on one idle core, 13 models, and once
+some five minutes for E; full hours on a GPU a model.
 Target: accuracy by many (more than 100 training pictures), medium, few (fewer than 20) and all, per cent.
 
 | Places365-LT | many | medium | few | all |
@@ -66,7 +66,7 @@ RECIPE = Recipe(
     ),
     cost={
         "smoke": "about a minute, no data needed",
-        "cpu": "about a minute a model and seed on one idle core, once a few minutes for E",
+        "cpu": "one to two minutes a model and seed on one idle core, once some five minutes for E",
         "full": "hours on a GPU a model",
     },
     orders=ORDERS,

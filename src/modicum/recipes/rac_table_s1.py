@@ -3,7 +3,7 @@
 Paper: Long et al., "Retrieval Augmented Classification for Long-Tail Visual Recognition", CVPR 2022, arXiv 2202.11233,
 table S1, equations 6 and 7.
 Command: modicum reproduce rac_table_s1 --scale cpu --seeds 0 1 2 --root DATA
-Cost: smoke half a minute, no data needed; cpu a minute a row of four and seed on one idle core; full hours on a GPU.
+Cost: smoke half a minute, no data needed; cpu one to two minutes a model and seed on one idle core; full hours on a GPU.
 Target: accuracy of RAC, both branches, by many, medium, few and all, per cent.
 
 | Places365-LT | many | medium | few | all |
@@ -62,7 +62,7 @@ RECIPE = Recipe(
     ),
     cost={
         "smoke": "half a minute, no data needed",
-        "cpu": "about a minute a model and seed on one idle core",
+        "cpu": "one to two minutes a model and seed on one idle core",
         "full": "hours on a GPU a model",
     },
     orders=sweep_orders(
