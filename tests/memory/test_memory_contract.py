@@ -6,6 +6,8 @@ they give are the exact ones, in order, ties by id. Removal under exact search l
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ from modicum.episodes.types import LabelledSet
 from modicum.errors import ConfigError, DataError
 from modicum.memory import view
 from modicum.memory.opening import create_memory, open_memory
-from modicum.memory.types import AbstractMemory, MemoryInfo, item_id
+from modicum.memory.types import AbstractMemory, MemoryInfo, item_id, item_ids
 from modicum.similarity import cosine_similarities, dot_similarities, squared_lengths
 
 KINDS = ("exact", "hnsw", "hnsw-sq8", "ivf", "milvus")
@@ -200,6 +202,21 @@ def test_bad_input_is_refused_and_changes_nothing(kind, tmp_path):
         refuse(memory, "k", lambda: memory.lookup(keys[:1], 10, exclude=ids[:1]))
         refuse(memory, "exclude", lambda: memory.lookup(keys, 1, exclude=ids[:2]))
         assert len(memory.lookup(keys[:1], 10, exclude=[free]).id[0]) == 10
+
+
+def test_ids_are_a_function_of_source_and_name():
+    """The first 53 bits of BLAKE2b of "source NUL name"; many at once are the same."""
+    assert item_id("s", "a") == int.from_bytes(hashlib.blake2b(b"s\0a", digest_size=8).digest(), "big") // 2**11
+    assert item_ids("quelle", ["ä", "", "a" * 500]) == [item_id("quelle", name) for name in ("ä", "", "a" * 500)]
+    assert item_ids("s", []) == []
+
+
+def test_an_id_that_another_item_has_gives_way(tmp_path):
+    """The id of ("s", "b") is taken by an item of given id: "b" gets that of the next attempt, in one batch with others."""
+    with make(tmp_path, "exact") as memory:
+        memory.add(clustered(1), ids=[item_id("s", "b")], names=["other"])
+        ids = memory.add(clustered(3), source="s", names=["a", "b", "c"])
+        assert ids.tolist() == [item_id("s", "a"), item_id("s", "b", 1), item_id("s", "c")]
 
 
 def test_an_empty_memory_says_so(kind, tmp_path):

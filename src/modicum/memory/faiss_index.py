@@ -27,7 +27,7 @@ Approximate = Literal["hnsw", "hnsw-sq8", "ivf"]
 KINDS: tuple[Approximate, ...] = get_args(Approximate)
 LINKS = 32  # M of HNSW
 CONSTRUCTION = 40  # efConstruction, FAISS' own default
-BREADTH = 128  # efSearch at least; see benchmarks/memory.py
+BREADTH = 160  # efSearch at least; see benchmarks/memory.py
 TRAINING = 100_000  # rows at most that quantizers are fitted to
 _PIECE = 1 << 24  # bytes
 

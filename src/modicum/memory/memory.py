@@ -19,7 +19,7 @@ from modicum.memory import inputs
 from modicum.memory.rebuild import Builder, IndexKind
 from modicum.memory.search import check_k, queries_of, search
 from modicum.memory.store import Store
-from modicum.memory.types import AbstractMemory, Batch, Item, MemoryInfo, Neighbours, Stats, item_id
+from modicum.memory.types import AbstractMemory, Batch, Item, MemoryInfo, Neighbours, Stats, item_id, item_ids
 from modicum.memory.vectors import CacheDamaged, VectorCache
 from modicum.memory.view import Follower
 
@@ -80,7 +80,7 @@ class Memory(AbstractMemory):
         given = self._ids_for(source, own) if ids is None else inputs.as_ids(ids)
         if len(given) != n:
             raise DataError(f"ids: expected {n}, one for each embedding, found {len(given)}")
-        before = self.store.last_change()
+        before = 0 if start is None else self.store.last_change()
         batch = Batch(given, vectors, source, own, *every, told)
         try:
             self.store.add(batch)
@@ -115,6 +115,9 @@ class Memory(AbstractMemory):
 
     def _ids_for(self, source: str, names: Sequence[str], taken: bool = False) -> Ints:
         """Ids by `item_id`, the next attempt where another item has that id. taken: look into the store for those."""
+        many = item_ids(source, names)
+        if not taken and len(set(many)) == len(many):
+            return np.array(many, np.int64)
         ids: dict[int, str] = {}
         for name in names:
             attempt = 0

