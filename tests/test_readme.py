@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from modicum.cli import main
 
@@ -48,3 +50,24 @@ def test_meta_training_on_omniglot_cifar_fs_and_clothing(test_data, tmp_path, mo
     assert (tmp_path / "comparison.html").stat().st_size > 10_000
     results = json.loads((tmp_path / "clothing-classifier" / "results.json").read_text())
     assert results["rows"][0]["balanced_accuracy"] > 0.2  # some twenty classes, chance 0.05
+
+
+@pytest.mark.slow
+def test_a_memory_and_long_tails_on_clothing(test_data, tmp_path, monkeypatch, capsys):
+    """Every command ends with code 0; what is searched for is found, and a prediction names what it retrieved."""
+    monkeypatch.chdir(tmp_path)
+    for name, count in (("Shoes", 40), ("Hat", 12), ("Skirt", 6)):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for path in sorted((test_data / "clothing" / name).iterdir())[:count]:
+            shutil.copy(path, tmp_path / "pictures" / name / path.name)
+    (tmp_path / "new").mkdir()
+    Image.open(next((tmp_path / "pictures" / "Hat").iterdir())).convert("RGB").save(tmp_path / "new" / "one.png")
+    printed = {}
+    for line in block_below("A memory, and long tails"):
+        words = shlex.split(line)[1:]
+        smaller = ["--steps", "5", "--backbone", "conv4-32"] if words[0] == "train" else []
+        assert main([*words, *smaller]) == 0, (line, capsys.readouterr().err)
+        printed[" ".join(words[:2])] = capsys.readouterr().out
+    assert "Hat" in printed["memory search"]
+    assert "retrieved" in printed["predict rac-run"]
+    assert (tmp_path / "rac.html").stat().st_size > 10_000
