@@ -118,6 +118,13 @@ def test_rows_and_queries_that_float32_products_lose(metric, scale, either):
     check(segment_of(x, metric), query, 20)
 
 
+@pytest.mark.parametrize("queries", [1, 8])
+def test_queries_whose_distances_are_beyond_float32(queries, either):
+    """Rows of length 1e11 and queries of 1e31 under l2: float32 scores are infinite or NaN, so none of them may decide."""
+    x = rows(200, 12) * np.float32(1e11)
+    check(segment_of(x, "l2"), (x[:queries] * np.float32(1e20)).astype(np.float32), 5)
+
+
 def test_more_ties_than_places(either):
     """3,000 equal rows: too many candidates to keep, so all are compared; ids decide."""
     x = np.ones((3000, 5), np.float32)

@@ -7,7 +7,8 @@ product). So the k-th best similarity is at least the k-th best score less e, an
 k-th best score less 2 e. Those rows, k and a few more, are scored again in the fixed order of `modicum.similarity` and
 ordered by similarity, then id. Under l2 the key is 2 q.x - |x|^2 and e is multiplied by 2 |q| m + m^2, m the longest row.
 
-Rows shorter than 2^-40 or longer than 2^40, where float32 could underflow or overflow, always are candidates.
+Rows shorter than 2^-40 or longer than 2^40, where float32 could underflow or overflow, always are candidates; to a query for
+which that holds under l2 all rows are compared in the fixed order.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ class _Selection:
         self.k, self.slack = k, slack
         self.capacity = 4 * k + 1024
         self.heap = np.empty((queries, k), np.float32)
-        self.held, self.count = np.zeros(queries, np.int64), np.zeros(queries, np.int64)
+        self.held, self.count = np.zeros(queries, np.int64), np.where(np.isinf(slack), -1, 0)
         self.found = np.empty((queries, self.capacity), np.int64)
         self.keys = np.empty((queries, self.capacity), np.float32)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ def as_rows(rows: npt.ArrayLike, dim: int, metric: str, what: str, *, keys: bool
     try:
         with np.errstate(over="ignore"):  # becomes infinity, which is refused below
             found = np.ascontiguousarray(rows, dtype=np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: a tensor that requires its gradient
         raise DataError(f"{what}: expected numbers (n, {dim}), found {type(rows).__name__} ({error})") from error
     if found.ndim != 2 or found.shape[1] != dim:
         hint = "; one embedding is (1, D)" if found.ndim == 1 else ""
@@ -40,9 +40,18 @@ def as_rows(rows: npt.ArrayLike, dim: int, metric: str, what: str, *, keys: bool
     return found
 
 
+def _array(ids: npt.ArrayLike, what: str) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(ids)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"{what}: expected ids, whole numbers, rows of one length; found {type(ids).__name__} ({error})"
+        ) from error
+
+
 def as_ids(ids: npt.ArrayLike, what: str = "ids") -> Ints:
     """int64 (n,). Refused: anything but whole numbers 0 <= id < 2^53 in one row."""
-    found = np.asarray(ids)
+    found = _array(ids, what)
     if found.size == 0:
         return np.zeros(0, np.int64)
     if found.ndim > 1 or found.dtype.kind not in "iu":
@@ -58,7 +67,7 @@ def as_exclude(exclude: npt.ArrayLike | None, queries: int) -> Ints:
     """Excluded ids int64 (Q, m), -1 for none; m may be 0. Refused: another number of rows."""
     if exclude is None:
         return np.zeros((queries, 0), np.int64)
-    found = np.asarray(exclude)
+    found = _array(exclude, "exclude")
     shape, found = found.shape, found.reshape(len(found), 1) if found.ndim == 1 else found
     if found.ndim != 2 or len(found) != queries or (found.size and found.dtype.kind not in "iu"):
         raise DataError(f"exclude: expected ids ({queries},) or ({queries}, m), found {found.dtype} {shape}")
@@ -69,8 +78,9 @@ def as_texts(values: Sequence[str | None] | None, n: int, what: str) -> list[str
     """n labels, texts or digests, or n times None. Refused: another number, another type."""
     if values is None:
         return [None] * n
-    if isinstance(values, str) or len(values) != n:
-        found = "one text" if isinstance(values, str) else str(len(values))
+    if isinstance(values, str) or not hasattr(values, "__len__") or len(values) != n:
+        sized = not isinstance(values, str) and hasattr(values, "__len__")
+        found = str(len(values)) if sized else "one text" if isinstance(values, str) else type(values).__name__
         raise DataError(f"{what}: expected {n}, one for each embedding, found {found}")
     for value in values:
         check_text(value, what)

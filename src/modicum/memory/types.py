@@ -13,7 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+
+from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,13 +88,20 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class MemoryInfo:
-    """What a memory was created for: D, metric, the encoder's name and fingerprint ("" for embeddings of one's own)."""
+    """What a memory was created for: D, metric, the encoder's name and fingerprint ("" for embeddings of one's own).
+
+    `ConfigError` for another metric.
+    """
 
     dim: int
     metric: Metric = "cosine"
     encoder: str = ""
     fingerprint: str = ""
     created: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.metric not in get_args(Metric):
+            raise ConfigError(f"metric: expected one of {', '.join(get_args(Metric))}, found {self.metric!r}")
 
 
 @dataclass(frozen=True)
