@@ -135,6 +135,21 @@ def test_a_picture_that_changed_is_named_and_taken_anew_on_request(work: Path, c
     assert np.array_equal(row[0], embed_pixels(pictures.pixels)[pictures.ids.index("dog/2.png")])
 
 
+def test_a_changed_picture_that_cannot_be_used_keeps_its_item(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One is broken, one of a single colour value, one really another: only the last is replaced."""
+    memory("add things pictures")
+    before = {item["name"]: item for item in items()}
+    Path("pictures/cat/0.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    Image.new("RGB", (40, 40), (9, 9, 9)).save("pictures/cat/1.png")
+    Image.fromarray(np.random.default_rng(9).integers(0, 256, (40, 48, 3), dtype=np.uint8)).save("pictures/dog/2.png")
+    capsys.readouterr()
+    memory("add things pictures --replace")
+    assert "added 1 of 15 pictures to things as source 'pictures', 1 of them anew" in capsys.readouterr().out
+    after = {item["name"]: item for item in items()}
+    assert {name for name in before if before[name] != after[name]} == {"dog/2.png"}
+    assert after["dog/2.png"]["id"] == before["dog/2.png"]["id"]
+
+
 def test_pictures_that_cannot_be_used_are_named_and_the_rest_is_added(
     work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -137,6 +137,21 @@ def test_remove_relabel_and_sources(store: Store) -> None:
     assert store.check() == []
 
 
+def test_items_are_replaced_in_one_commit(store: Store) -> None:
+    """The same id and name with another embedding; where something is refused, the old item stays."""
+    store.add(batch_of(["a", "b"]))
+    before, change, new = state(store), store.last_change(), batch_of(["b"], seed=5)
+    with pytest.raises(DataError, match="already"):
+        store.add(batch_of(["b", "a"], seed=5), instead_of=new.ids)
+    with pytest.raises(DataError, match="no item has the id 9"):
+        store.add(new, instead_of=[*new.ids, 9])
+    assert (state(store), store.last_change()) == (before, change)
+    store.add(new, instead_of=new.ids)
+    assert np.array_equal(store.vectors(new.ids), new.vectors)
+    assert [(found.op, found.id) for found in store.changes(change) or []] == [("remove", *new.ids), ("add", *new.ids)]
+    assert (len(store), store.check()) == (2, [])
+
+
 def test_a_memory_that_never_held_it_is_the_same(tmp_path: Path) -> None:
     kept, gone = batch_of(["k1", "k2"], times=[1.0, 2.0]), batch_of(["g1", "g2"], source="g", label="rare", times=[3.0, 4.0])
     states = []

@@ -65,13 +65,19 @@ class Store:
             raise
         return cls(Path(folder), info, connections)
 
-    def add(self, batch: Batch) -> None:
-        """Add items in one commit. Refused: another D, NaN, ids or names that are there already or given twice."""
-        batch = check_batch(batch, self.info.dim)
-        if not len(batch.ids):
+    def add(self, batch: Batch, *, instead_of: npt.ArrayLike = ()) -> None:
+        """Add items, and remove those with ids `instead_of`, in one commit.
+
+        Refused: another D, NaN, ids or names that are there already or given twice; an unknown id to be removed.
+        """
+        batch, old = check_batch(batch, self.info.dim), check_ids(instead_of)
+        if not len(batch.ids) and not old:
             return
         with self._connections.writing() as connection:
-            rows.insert(connection, batch)
+            if old:
+                rows.delete(connection, old)
+            if len(batch.ids):
+                rows.insert(connection, batch)
 
     def remove(self, ids: npt.ArrayLike) -> int:
         """Remove items in one commit; returns how many. Refused: an unknown id, an id given twice."""

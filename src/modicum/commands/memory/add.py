@@ -43,12 +43,12 @@ class Added:
     changed: list[str] = field(default_factory=list)
 
 
-def _free_ids(opened: Opened, source: str, names: list[str]) -> Ints:
-    """Ids by `item_id`, the next attempt where another item has that id, which is rare."""
+def _free_ids(opened: Opened, source: str, names: list[str], old: set[int]) -> Ints:
+    """Ids by `item_id`, the next attempt where another item has that id, which is rare. old: ids that become free."""
     ids, taken = [], set[int]()
     for name in names:
         attempt = 0
-        while (id_ := item_id(source, name, attempt)) in taken or _holds(opened, id_):
+        while (id_ := item_id(source, name, attempt)) in taken or (id_ not in old and _holds(opened, id_)):
             attempt += 1
         taken.add(id_)
         ids.append(id_)
@@ -63,17 +63,26 @@ def _holds(opened: Opened, id_: int) -> bool:
     return True
 
 
-def _commit(opened: Opened, batch: Batch) -> Ints:
-    """Add a batch in one commit; its ids, which may be others where an item of another name has one of them."""
-    add = opened.add if isinstance(opened, Store) else opened.add_batch
+def _store(opened: Opened, batch: Batch, old: list[int]) -> None:
+    """Add a batch in place of old items: in one commit where the store has such."""
+    if isinstance(opened, Store):
+        opened.add(batch, instead_of=old)
+        return
+    if old:
+        opened.remove(old)
+    opened.add_batch(batch)
+
+
+def _commit(opened: Opened, batch: Batch, old: list[int]) -> Ints:
+    """`_store`; the batch's ids, which may be others where an item of another name has one of them."""
     try:
-        add(batch)
+        _store(opened, batch, old)
     except DataError:
-        free = _free_ids(opened, batch.source, list(batch.names))
+        free = _free_ids(opened, batch.source, list(batch.names), set(old))
         if (free == batch.ids).all():
             raise
         batch = batch._replace(ids=free)
-        add(batch)
+        _store(opened, batch, old)
     return batch.ids
 
 
@@ -89,6 +98,7 @@ class Adding:
         self.config, self.opened, self.embedder, self.pictures = config, opened, found, pictures
         self.texts: Mapping[str, str] = read_texts(config.texts) if config.texts else {}
         self.done = Added(config.source or pictures.listing.name)
+        self._old: dict[str, int] = {}  # ids of items of this part that changed and are to be replaced
         unknown = sorted(set(self.texts) - set(pictures.listing.paths))
         if unknown:
             raise DataError(f"texts: {config.texts} names {len(unknown)} pictures that {config.data} lacks: "
@@ -106,7 +116,7 @@ class Adding:
         return self.done
 
     def _wanted(self, start: int, stop: int) -> list[int]:
-        """The places of pictures from start to stop that are to be added; items of changed ones are removed on request."""
+        """The places of pictures from start to stop that are to be added: new ones, on request also changed ones."""
         names = self.pictures.names(start, stop)
         held = dict(zip(range(start, stop), ids_of(self.opened, self.done.source, names), strict=True))
         there = {place: id_ for place, id_ in held.items() if id_ is not None}
@@ -118,10 +128,8 @@ class Adding:
                 changed[place] = id_
         self.done.there += len(there) - len(changed)
         self.done.changed += [names[place - start] for place in changed]
-        if self.config.replace and changed:
-            self.opened.remove(list(changed.values()))
-            self.done.replaced += len(changed)
-        return [place for place, id_ in held.items() if id_ is None or (self.config.replace and place in changed)]
+        self._old = {names[place - start]: id_ for place, id_ in changed.items()} if self.config.replace else {}
+        return [place for place, id_ in held.items() if id_ is None or names[place - start] in self._old]
 
     def _add(self, part: Part, tick: Progress) -> None:
         if not part.names:
@@ -138,8 +146,10 @@ class Adding:
         ids = np.array([item_id(source, name) for name in names], np.int64)
         labels, digests = [part.labels[row] for row in rows], [part.digests[row] for row in rows]
         texts = [self.texts.get(name) for name in names]
-        acknowledged = _commit(self.opened, Batch(ids, vectors[rows], source, names, labels, texts, digests))
+        old = [self._old[name] for name in names if name in self._old]  # one that cannot be read any more stays as it was
+        acknowledged = _commit(self.opened, Batch(ids, vectors[rows], source, names, labels, texts, digests), old)
         self.done.added += len(rows)
+        self.done.replaced += len(old)
         if self.config.plain:
             print("\n".join(f"ack {id_}" for id_ in acknowledged.tolist()), flush=True)
 
