@@ -191,6 +191,39 @@ def test_an_encoder_of_ones_own_is_kept_in_the_store(work: Path, capsys: pytest.
     assert str(item_id("pictures", "cat/0.png")) in capsys.readouterr().out
 
 
+def test_the_memory_of_a_run_has_its_encoder_beside_it(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `train` leaves them: RUN/memory and RUN/memory-encoder. With a slash at its end, or moved, it has it too."""
+    save_encoder(build_encoder("conv4-32", ImageSpec(28, 1)).eval(), "mine/encoder", "# a card\n")
+    memory("create run/memory --encoder mine")
+    Path("run/memory/encoder").rename("run/memory-encoder")
+    Path("mine").rename("gone")
+    memory("add run/memory/ pictures")
+    memory("move run/memory/ moved")
+    Path("run").rename("gone-too")
+    capsys.readouterr()
+    memory("search moved pictures/cat/0.png --k 1")
+    assert str(item_id("pictures", "cat/0.png")) in capsys.readouterr().out
+
+
+def test_a_memory_made_meanwhile_keeps_its_encoder(
+    work: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process makes the same memory between the check and the making: it is refused here, and whole there."""
+    save_encoder(build_encoder("conv4-32", ImageSpec(28, 1)).eval(), "mine/encoder", "# a card\n")
+    real = Store.create
+
+    def twice(folder: str, info: MemoryInfo) -> Store:
+        real(folder, info).close()
+        return real(folder, info)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "create", twice)
+        memory("create other --encoder mine", code=2)
+    assert "there is a memory already" in capsys.readouterr().err
+    Path("mine").rename("gone")
+    memory("add other pictures")
+
+
 def test_a_folder_that_holds_an_encoder_of_something_else_is_refused(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_encoder(build_encoder("conv4-32", ImageSpec(28, 1)), "run/encoder", "# a card\n")
     memory("create run --encoder pixels", code=2)
@@ -306,6 +339,14 @@ def test_stats_counts_by_source_and_label(work: Path, capsys: pytest.CaptureFixt
     assert row["bytes"] >= 15 * 3072 * 4
     shown = capsys.readouterr().out
     assert re.search(r"old house +3\n", shown)
+
+
+def test_stats_of_a_memory_whose_files_come_and_go(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is listed and then gone, as SQLite's log or a temporary file of another process may be, counts nothing."""
+    listed = Path.rglob
+    monkeypatch.setattr(Path, "rglob", lambda self, pattern: [*listed(self, pattern), self / "gone.tmp"])
+    memory("stats things --json stats.json")
+    assert json.loads(Path("stats.json").read_text())["rows"][0]["bytes"] >= Path("things/memory.sqlite3").stat().st_size
 
 
 def test_verify_finds_a_changed_embedding_and_rebuild_makes_the_index_anew(

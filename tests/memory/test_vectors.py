@@ -246,6 +246,18 @@ def test_a_full_disk_while_the_file_is_written(tmp_path, monkeypatch):
     answers(tmp_path / "m")
 
 
+def test_a_full_disk_is_not_kept_full_by_half_a_file(tmp_path, monkeypatch):
+    """The first file of a memory cannot be written to its end: what there is of it is deleted, the look-up answers."""
+    with Memory.create(tmp_path / "m", MemoryInfo(DIM), "exact") as memory:
+        ids = memory.add(rows(200))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full_disk)
+            assert memory.lookup(rows(200)[50:51], 1).id[0, 0] == ids[50]
+        assert [path for path in (tmp_path / "m" / CACHE).iterdir() if path.suffix in (".vectors", ".rows")] == []
+    answers(tmp_path / "m")
+    only(tmp_path / "m", ".vectors")
+
+
 def full_disk(_: int) -> None:
     raise OSError(28, "No space left on device")
 

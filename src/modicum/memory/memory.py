@@ -19,6 +19,7 @@ from modicum.memory import inputs
 from modicum.memory.rebuild import Builder, IndexKind
 from modicum.memory.search import check_k, queries_of, search
 from modicum.memory.store import Store
+from modicum.memory.store_schema import size_of
 from modicum.memory.types import AbstractMemory, Batch, Item, MemoryInfo, Neighbours, Stats, item_id, item_ids
 from modicum.memory.vectors import CacheDamaged, VectorCache
 from modicum.memory.view import Follower
@@ -190,7 +191,7 @@ class Memory(AbstractMemory):
         """As in `AbstractMemory`; bytes_on_disk: database and cache."""
         sources, labels = self.store.counts()
         cached = (self.store.folder / CACHE).glob("*")
-        size = self.store.bytes_on_disk() + sum(path.stat().st_size for path in cached)
+        size = self.store.bytes_on_disk() + sum(map(size_of, cached))
         items = sum(sources.values())
         kind, pending = self.builder.told(items)
         return Stats(self.info, items, sources, labels, kind, pending, size)

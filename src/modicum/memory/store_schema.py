@@ -14,6 +14,7 @@ import json
 import os
 import secrets
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
@@ -170,12 +171,18 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def log_size(path: Path) -> int:
-    """Bytes of a database's write-ahead log, 0 where there is none."""
+def size_of(path: Path | str) -> int:
+    """Bytes of a file, 0 where there is none, such as one that another process has just deleted."""
     try:
-        return os.stat(f"{path}-wal").st_size
+        found = os.stat(path)
     except OSError:
         return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
+
+def log_size(path: Path) -> int:
+    """Bytes of a database's write-ahead log, 0 where there is none."""
+    return size_of(f"{path}-wal")
 
 
 def _is_whole(connection: sqlite3.Connection, path: Path, tries: int = 5) -> bool:

@@ -14,7 +14,7 @@ import contextlib
 import os
 import secrets
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -161,12 +161,20 @@ class VectorCache:
         empty = np.zeros(0, bool)
         nothing = np.zeros((0, self.dim), np.float32), np.zeros(0, np.int64), np.zeros(0)
         check = PartChecks(nothing[0], [], empty)
-        made = self.append(VectorFile(generation, state, *nothing, empty, 0, check), parts, state, empty)
+        try:
+            made = self.append(VectorFile(generation, state, *nothing, empty, 0, check), parts, state, empty)
+        except BaseException:  # such as a full disk, which it must not keep full
+            self._delete(lambda name: generation in name)
+            raise
+        self._delete(lambda name: generation not in name)
+        return made
+
+    def _delete(self, chosen: Callable[[str], bool]) -> None:
+        """Delete files of generations, by name."""
         with contextlib.suppress(OSError):
             for path in self.folder.iterdir():
-                if path.suffix in (".vectors", ".rows", ".removed", ".faiss") and generation not in path.name:
+                if path.suffix in (".vectors", ".rows", ".removed", ".faiss") and chosen(path.name):
                     path.unlink(missing_ok=True)
-        return made
 
     def append(self, file: VectorFile, parts: Iterable[tuple[Ints, Rows]], state: State, alive: Flags) -> VectorFile:
         """The generation with rows (ids (n,), vectors (n, D)) behind its own, of which alive (len(file),) are not removed.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,7 +53,7 @@ def encoder_name(config: Train) -> str:
 
 def encoder_of_store(store: str) -> str:
     """The encoder that a memory was made with: as it is kept beside the memory, else as the memory names it."""
-    for kept in (Path(store) / "encoder", Path(f"{store}-encoder")):
+    for kept in (Path(store) / "encoder", Path(f"{os.path.abspath(store)}-encoder")):
         if kept.is_dir():
             return str(kept)
     with open_memory(store, readonly=True) as memory:

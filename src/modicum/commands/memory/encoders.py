@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from modicum.commands.memory.stores import is_milvus
 from modicum.errors import ConfigError
 from modicum.memory.pixels import CHANNELS, DIM, FINGERPRINT, NAME, SIZE, embed_pixels
+from modicum.memory.store_schema import DATABASE
 from modicum.memory.types import MemoryInfo
 
 if TYPE_CHECKING:
@@ -84,20 +85,27 @@ def is_kept(folder: Path) -> bool:
 
 
 def drop_kept(store: str) -> None:
-    """Delete the copy of an encoder beside a memory that could not be made."""
-    shutil.rmtree(Path(store) / "encoder", ignore_errors=True)
+    """Delete the copy of an encoder beside a memory that could not be made; not where another process made it meanwhile."""
+    if not (Path(store) / DATABASE).exists():
+        shutil.rmtree(Path(store) / "encoder", ignore_errors=True)
+
+
+def beside_run(store: str, name: str) -> Path | None:
+    """The encoder that `train` put beside RUN/memory, as RUN/memory-encoder; None where a memory has it by other means."""
+    if is_milvus(store) or name == NAME or (Path(store) / "encoder").is_dir():
+        return None
+    from modicum.models import SHIPPED
+
+    found = Path(f"{os.path.abspath(store)}-encoder")
+    return found if name not in SHIPPED and found.is_dir() else None
 
 
 def _place(store: str, name: str) -> str:
-    """Where the encoder of a memory is to be had: a copy beside the items, else what its name means."""
+    """Where the encoder of a memory is to be had: a copy in or beside it, else what its name means."""
     if is_milvus(store) or name == NAME:
         return name
-    own, beside_run = Path(store) / "encoder", Path(f"{store}-encoder")  # the second is that of RUN/memory, by `train`
-    if own.is_dir():
-        return str(own)
-    from modicum.models import SHIPPED
-
-    return str(beside_run) if name not in SHIPPED and beside_run.is_dir() else name
+    own = Path(store) / "encoder"
+    return str(own) if own.is_dir() else str(beside_run(store, name) or name)
 
 
 def embedder_of(store: str, info: MemoryInfo) -> Embedder:

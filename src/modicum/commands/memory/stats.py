@@ -11,6 +11,7 @@ from modicum.commands.memory.stores import Opened, counts, open_store
 from modicum.commands.output import readable, show_table, write_result
 from modicum.configs import MemoryStats
 from modicum.memory.store import Store
+from modicum.memory.store_schema import size_of
 
 _MOST = 20  # rows of a table
 
@@ -18,7 +19,7 @@ _MOST = 20  # rows of a table
 def _size(opened: Opened) -> int:
     """Bytes of everything that the memory keeps on this machine: database, vector file, index, encoder."""
     if isinstance(opened, Store):
-        return sum(path.stat().st_size for path in Path(opened.folder).rglob("*") if path.is_file())
+        return sum(size_of(path) for path in Path(opened.folder).rglob("*"))
     return opened.stats().bytes_on_disk
 
 
