@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from modicum.memory import faiss_index, rebuild, view
-from modicum.memory.memory import CACHE, Memory
+from modicum.memory.beacon import CACHE
+from modicum.memory.memory import Memory
 from modicum.memory.types import MemoryInfo
 
 KINDS = faiss_index.KINDS

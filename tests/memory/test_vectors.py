@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from modicum.memory import checksums, vectors, view
+from modicum.memory.beacon import CACHE
 from modicum.memory.checksums import checksum
-from modicum.memory.memory import CACHE, Memory
+from modicum.memory.memory import Memory
 from modicum.memory.types import MemoryInfo
 from modicum.memory.vectors import CacheDamaged, VectorCache
 
@@ -146,7 +147,7 @@ def test_few_rows_stay_in_memory_and_many_go_into_the_file(tmp_path):
         for i in range(4):
             memory.add(rows(20, i))
             memory.lookup(rows(1), 1)
-            sizes.append(manifest(tmp_path / "m")["rows"] if (tmp_path / "m" / CACHE).is_dir() else 0)
+            sizes.append(manifest(tmp_path / "m")["rows"] if (tmp_path / "m" / CACHE / vectors.MANIFEST).exists() else 0)
         assert sizes == [0, 0, 60, 60]
         assert memory.follower.current().live == 80
 

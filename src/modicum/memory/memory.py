@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from modicum.errors import ConfigError, DataError
 from modicum.memory import inputs
+from modicum.memory.beacon import CACHE
 from modicum.memory.rebuild import Builder, IndexKind
 from modicum.memory.search import check_k, queries_of, search
 from modicum.memory.store import Store
@@ -26,9 +27,6 @@ from modicum.memory.view import Follower
 
 if TYPE_CHECKING:
     from modicum.memory.types import Ints, Rows
-
-CACHE = "cache"
-"""The folder of a memory that may be deleted at any time."""
 
 
 class Memory(AbstractMemory):
@@ -216,4 +214,5 @@ class Memory(AbstractMemory):
     def close(self) -> None:
         """As in `AbstractMemory`."""
         self.builder.close()
+        self.follower.close()
         self.store.close()

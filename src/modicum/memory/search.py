@@ -11,9 +11,9 @@ import numpy.typing as npt
 from modicum.memory import inputs
 from modicum.memory.exact import nearest
 from modicum.memory.ranking import best, prepared, ranked
-from modicum.memory.segments import NO_ID, Queries
+from modicum.memory.segments import NO_ID, Queries, rows_of
 from modicum.memory.types import MemoryInfo, Neighbours
-from modicum.memory.view import View, rows_of
+from modicum.memory.view import View
 
 if TYPE_CHECKING:
     from modicum.memory.segments import Found

@@ -7,6 +7,7 @@ another segment on the same vectors, so that a search under way is not disturbed
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -138,3 +139,21 @@ def make_segment(
     longest = float(lengths[~odd].max(initial=0.0))
     rows = np.flatnonzero(odd & alive)
     return Segment(metric, vectors, ids, squares, alive, scale, offset, rows, longest, check)
+
+
+def rows_of(segment: Segment, ids: Ints) -> Ints:
+    """Rows, not removed, whose id is one of ids (n,)."""
+    if len(ids) <= 16:
+        found = np.concatenate([np.flatnonzero(segment.ids == one) for one in ids.tolist()] or [np.zeros(0, np.int64)])
+    else:
+        found = np.flatnonzero(np.isin(segment.ids, ids))
+    return np.asarray(found[segment.alive[found]])
+
+
+def live_rows(segment: Segment) -> Iterator[tuple[Ints, Rows]]:
+    """(ids, vectors) of the rows that are not removed, in their order, `PART` at a time."""
+    for first in range(0, len(segment.ids), PART):
+        rows = first + np.flatnonzero(segment.alive[first : first + PART])
+        segment.check_rows(rows)
+        if len(rows):
+            yield segment.ids[rows], segment.vectors[rows]

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from modicum.errors import ConfigError, WriteError
+from modicum.memory.beacon import CACHE, Beacon
+from modicum.memory.store_log import LAST
 from modicum.memory.store_schema import connect, log_size, translated
 
 LOG_SIZE = 128_000_000
@@ -42,6 +44,7 @@ class Connections:
         self.path, self.readonly = path, readonly
         self._process = os.getpid()
         _refuse_in_fork(path)
+        self._beacon = Beacon(path.parent / CACHE)
         self._idle: list[sqlite3.Connection] = []
         self._pinned = threading.local()
         self._lock = threading.RLock()
@@ -125,6 +128,7 @@ class Connections:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
+                self._beacon.announce(int(connection.execute(LAST).fetchone()[0] or 0))
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
@@ -160,6 +164,7 @@ class Connections:
         if self._checkpoint is not None:
             self._checkpoint.join()
         self._close_idle()
+        self._beacon.close()
         with self._lock, contextlib.suppress(sqlite3.Error):
             if self._writer is not None:
                 self._writer.close()

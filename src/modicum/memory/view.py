@@ -7,7 +7,7 @@ are kept in memory (the tail) and put into the file once they are `FLUSH`; where
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from modicum.errors import DataError, WriteError
-from modicum.memory.segments import PART, Segment, make_segment
+from modicum.memory.beacon import CACHE, Beacon
+from modicum.memory.segments import PART, Segment, live_rows, make_segment, rows_of
 from modicum.memory.store import Store
 from modicum.memory.store_log import Logged
 from modicum.memory.vectors import CacheDamaged, State, VectorCache, VectorFile
@@ -60,6 +61,7 @@ class Follower:
         self.held = False
         """While true the file is left as it is: an index over it is being built."""
         self._view: View | None = None
+        self._beacon = Beacon(store.folder / CACHE)
         self._distrusted = False
         self._rows = np.zeros((0, self.dim), np.float32)
         self._ids, self._squares = np.zeros(0, np.int64), np.zeros(0)
@@ -67,7 +69,7 @@ class Follower:
     def current(self) -> View:
         """The view that has all changes committed before the call."""
         view = self._view
-        if view is not None and view.state.change == self.store.last_change():
+        if view is not None and (view.state.change == self._beacon.seen() or view.state.change == self.store.last_change()):
             return view
         with self.lock, self.store.reading():
             change = self.store.last_change()
@@ -111,6 +113,12 @@ class Follower:
             parts, state = self.store.added_vectors(0, PART), State(change, self.store.stamp(change))
             return self.cache.create(parts, state) if mine else None
 
+    def close(self) -> None:
+        """Forget the view: whoever asks for it then is told that the memory is closed."""
+        with self.lock:
+            self._view = None
+            self._beacon.close()
+
     def differences(self) -> list[str]:
         """What is searched and differs from the database, one sentence each; [] where nothing does. Reads all of both."""
         found = []
@@ -137,6 +145,8 @@ class Follower:
 
     def load(self) -> View:
         """The view of the file as it is on disk, or an empty one where that cannot be used."""
+        if not self.readonly:
+            self._beacon.create()
         file = None if self.cache is None or self._distrusted else self.cache.load()
         return self.view_of(file if self.usable(file) else None)
 
@@ -222,21 +232,3 @@ def without(view: View, ids: Ints) -> View:
         segment.without(rows) if len(rows := rows_of(segment, ids)) else segment for segment in (view.base, view.tail)
     )
     return replace(view, base=base, tail=tail)
-
-
-def rows_of(segment: Segment, ids: Ints) -> Ints:
-    """Rows, not removed, whose id is one of ids (n,)."""
-    if len(ids) <= 16:
-        found = np.concatenate([np.flatnonzero(segment.ids == one) for one in ids.tolist()] or [np.zeros(0, np.int64)])
-    else:
-        found = np.flatnonzero(np.isin(segment.ids, ids))
-    return np.asarray(found[segment.alive[found]])
-
-
-def live_rows(segment: Segment) -> Iterator[tuple[Ints, Rows]]:
-    """(ids, vectors) of the rows that are not removed, in their order, `PART` at a time."""
-    for first in range(0, len(segment.ids), PART):
-        rows = first + np.flatnonzero(segment.alive[first : first + PART])
-        segment.check_rows(rows)
-        if len(rows):
-            yield segment.ids[rows], segment.vectors[rows]
