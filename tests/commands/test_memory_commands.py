@@ -19,6 +19,7 @@ from PIL import Image
 from modicum.backbones.encoder import ImageSpec, build_encoder
 from modicum.cli import main
 from modicum.data.pictures import open_pictures
+from modicum.memory import rebuild, view
 from modicum.memory.pixels import embed_pixels
 from modicum.memory.store import Store
 from modicum.memory.types import Batch, MemoryInfo, item_id
@@ -268,6 +269,23 @@ def test_search_finds_the_picture_itself_first(work: Path, capsys: pytest.Captur
     shown = capsys.readouterr().out
     assert "1.0000" in shown
     assert str(item_id("pictures", "cat/0.png")) in shown
+
+
+def test_a_search_begins_no_index_and_says_how_to_make_one(
+    work: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A memory of 15 stands for a large one: its search ends before an index is built, and so builds none."""
+    memory("add things pictures")
+    for module, name in ((rebuild, "EXACT_ROWS"), (rebuild, "FLUSH"), (view, "FLUSH")):
+        monkeypatch.setattr(module, name, 5)
+    note = "note: 15 of 15 items were searched one by one; `modicum memory rebuild things` makes an index for them"
+    for _ in range(2):
+        memory("search things pictures/cat/0.png --k 1")
+        assert note in capsys.readouterr().err
+    assert not list(Path("things/cache").glob("*.faiss*"))
+    memory("rebuild things")
+    memory("search things pictures/cat/0.png --k 1")
+    assert "note" not in capsys.readouterr().err
 
 
 def test_pictures_to_search_for_that_cannot_be_read_are_named(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,9 +87,10 @@ def build(kind: Approximate, base: Segment, rows: int, step: Callable[[int], Non
     start: a file with an engine over fewer of these rows, to which the others are added.
     """
     engine = _empty(kind, base, rows) if start is None else _faiss().read_index(str(start))
-    for first in range(engine.ntotal, rows, PART):
+    some = -(-PART // 8)  # rows between two steps; HNSW takes a second for a thousand or two
+    for first in range(engine.ntotal, rows, some):
         step(first)
-        engine.add(_multiplied(base, np.arange(first, min(rows, first + PART))))
+        engine.add(_multiplied(base, np.arange(first, min(rows, first + some))))
     return engine
 
 

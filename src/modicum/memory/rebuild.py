@@ -40,8 +40,11 @@ class Builder:
         self.follower, self.kind = follower, kind
         self.error: Exception | None = None
         """Why the last building failed; searches are exact then."""
+        self.paused = False
+        """While true none is begun: for a process that ends before it could be of use."""
         self._attended: View | None = None
         self._thread: threading.Thread | None = None
+        self._beginning = threading.Lock()
         self._stop = threading.Event()
         self._failed_at = 0
 
@@ -97,11 +100,13 @@ class Builder:
 
     def _begin(self, kind: Approximate) -> None:
         follower = self.follower
-        running = self._thread is not None and self._thread.is_alive()
-        if follower.readonly or running or self._stop.is_set() or follower.store.last_change() < self._failed_at:
-            return
-        self._thread = threading.Thread(target=self._run, args=(kind,), name="memory index", daemon=True)
-        self._thread.start()
+        with self._beginning:  # of several threads that search one begins it
+            running = self._thread is not None and self._thread.is_alive()
+            if follower.readonly or self.paused or running or self._stop.is_set():
+                return
+            if follower.store.last_change() >= self._failed_at:
+                self._thread = threading.Thread(target=self._run, args=(kind,), name="memory index", daemon=True)
+                self._thread.start()
 
     def _run(self, kind: Approximate) -> None:
         try:

@@ -16,6 +16,7 @@ from modicum.commands.progress import progress
 from modicum.configs import MemorySearch
 from modicum.data.images import load_picture
 from modicum.errors import DataError, ModicumError
+from modicum.memory.memory import Memory
 from modicum.memory.opening import open_memory
 from modicum.memory.types import AbstractMemory
 from modicum.runtime import Progress
@@ -61,6 +62,8 @@ def search(config: MemorySearch, tick: Progress) -> tuple[list[dict[str, Any]], 
     """(a record for each picture, problems with pictures)."""
     readonly = not is_milvus(config.store) and not os.access(config.store, os.W_OK)  # else vector file and index are kept
     with open_memory(config.store, readonly=readonly, index=config.index) as memory:
+        if isinstance(memory, Memory):
+            memory.builder.paused = True  # this command ends before an index would be built
         size = len(memory)
         if size == 0:
             raise DataError(f"store: {config.store} is empty; put pictures into it with `modicum memory add`")
@@ -74,7 +77,15 @@ def search(config: MemorySearch, tick: Progress) -> tuple[list[dict[str, Any]], 
             if good:
                 rows += _answers(memory, good, found.embed(np.stack(pixels), None), config.k)
             tick(min(start + _BLOCK, len(files)), len(files))
+        _tell_pending(config, memory)
     return rows, problems
+
+
+def _tell_pending(config: MemorySearch, memory: AbstractMemory) -> None:
+    """Say how a large memory without an index gets one."""
+    if isinstance(memory, Memory) and 2 * (pending := memory.stats().pending) > len(memory):
+        told = f"note: {pending:,} of {counted(len(memory), 'item')} were searched one by one"
+        print(f"{told}; `modicum memory rebuild {config.store}` makes an index for them", file=sys.stderr)
 
 
 def run(config: MemorySearch) -> int:
