@@ -34,7 +34,10 @@ def memory(tmp_path):
 
 
 def test_while_nothing_changes_no_query_is_made(memory, tmp_path, monkeypatch):
-    memory.add(rows(1, 1), source="b")
+    """Neither after this process was the first to search, nor after changes of another."""
+    assert number(tmp_path) == memory.last_change() == 30
+    with Memory.open(tmp_path, "exact") as other:
+        other.add(rows(1, 1), source="b")
     assert number(tmp_path) == memory.last_change() == 31
     before = memory.lookup(rows(3), 5)
     monkeypatch.setattr(memory.store, "last_change", lambda: pytest.fail("asked the database"))
@@ -57,6 +60,17 @@ def test_every_commit_is_announced_before_it_is_made(memory, tmp_path, monkeypat
     memory.remove(ids[:1])
     memory.remove_source("b")
     assert seen == [(34, 30, (1, 1)), (36, 34, (1, 1)), (37, 36, (1, 1)), (40, 37, (1, 1))]
+
+
+def test_a_reader_does_not_wait_for_a_writer(tmp_path):
+    """Somebody holds the lock for writing while a memory is searched for the first time: the query tells."""
+    Memory.create(tmp_path, MemoryInfo(DIM), "exact").close()
+    with Memory.open(tmp_path, "exact") as memory, Memory.open(tmp_path, "exact") as other:
+        other.add(rows(3))
+        with other.store._connections.writing():
+            assert memory.lookup(rows(3)[1:2], 1).similarity[0, 0] == 1.0
+            assert number(tmp_path) != 3
+        assert number(tmp_path) == 3
 
 
 def stale(path: Path) -> None:

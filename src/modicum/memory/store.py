@@ -139,6 +139,10 @@ class Store:
         """The number of the newest change, of this or another process; 0 where there never was one. Cheap."""
         return int(self._connections.row(log.LAST)[0] or 0)
 
+    def announce(self) -> None:
+        """Tell readers by `modicum.memory.beacon` which change is the newest, where nobody writes just now."""
+        self._connections.announce()
+
     def logged(self, after: int) -> list[Logged] | None:
         """Commits whose changes have numbers above `after`, oldest first; None where the log does not reach back there.
 

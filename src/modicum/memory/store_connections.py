@@ -137,6 +137,13 @@ class Connections:
                 raise
         self._checkpoint_if_due()
 
+    def announce(self) -> None:
+        """Put the number of the newest change where readers look for it, unless somebody is writing, who will do so."""
+        with contextlib.suppress(sqlite3.Error, WriteError), contextlib.closing(connect(self.path, wait=0)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            self._beacon.announce(int(connection.execute(LAST).fetchone()[0] or 0))
+            connection.execute("ROLLBACK")
+
     def _checkpoint_if_due(self) -> None:
         running = self._checkpoint is not None and self._checkpoint.is_alive()
         if running or log_size(self.path) < LOG_SIZE:

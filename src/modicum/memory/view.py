@@ -147,6 +147,7 @@ class Follower:
         """The view of the file as it is on disk, or an empty one where that cannot be used."""
         if not self.readonly:
             self._beacon.create()
+            self.store.announce()
         file = None if self.cache is None or self._distrusted else self.cache.load()
         return self.view_of(file if self.usable(file) else None)
 
