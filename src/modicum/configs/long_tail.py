@@ -24,6 +24,8 @@ Sampler = Literal["plain", "balanced", "square-root", "progressive"]
 Exclude = Literal["identity", "rank", "none"]
 Decouple = Literal["none", "crt", "lws"]
 Tail = Literal["exponential", "pareto"]
+OWN_TEXTS = ("random", "random-sum", "random-printed")
+"""Text encoders that need no file."""
 
 EPOCHS, FEWEST_STEPS, WARM_UP = 30, 1_000, 5 / 30
 """Passes over the training pictures, the steps there are at least where neither is asked for, and the share of warm-up."""

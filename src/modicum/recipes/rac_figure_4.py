@@ -7,8 +7,9 @@ Cost: smoke half a minute, no data needed; cpu one to two minutes a model and se
 Target: accuracy of RAC, both branches, by text encoder. "The overall impact is minor, however the CLIP LM significantly
 boosts few-shot performance".
 
-Random words: a vector of 300 uniform numbers for each word, the mean over words, as everywhere else at reduced scale; and
-their sum, for the paper does not say which. CLIP's tower needs weights of its own (`--text clip:PATH`), word vectors a file
+Random words: a vector of 300 numbers for each word, uniform on [0, 1) less 1/2, the mean over words, as everywhere else at
+reduced scale; their sum, for the paper does not say which; and, "as printed", the mean without taking off 1/2
+(`modicum.retrieval.text`). CLIP's tower needs weights of its own (`--text clip:PATH`), word vectors a file
 (`--text FILE`); neither is part of this package, so these rows are left to full scale, and GloVe to the user's file.
 """
 
@@ -25,7 +26,8 @@ from modicum.recipes.recipe import Models, Order, Recipe, Row
 OPTIONS = BASES[LT]
 SUM = {scale: replace(options, text="random-sum") for scale, options in OPTIONS.items()}
 RANDOM_FULL: Options = {"full": replace(OPTIONS["full"], text="random")}
-SETTINGS = {"random words, sum": (f"{LT}-rac-sum", SUM)}
+PRINTED = {scale: replace(options, text="random-printed") for scale, options in OPTIONS.items()}
+SETTINGS = {"random words, sum": (f"{LT}-rac-sum", SUM), "random words, as printed": (f"{LT}-rac-printed", PRINTED)}
 MEAN = by_bucket(LT, "random words, mean", Models(f"{LT}-rac-random", f"{LT}-rac"), "both", NO_NUMBERS)
 CLIP = [replace(row, missing="CLIP's weights are not part of this package") for row in by_bucket(
     LT, "CLIP, trained", Models(f"{LT}-rac", None), "both", NO_NUMBERS)]  # fmt: skip

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modicum.configs import KNOWN_SETS, Scale, Train
-from modicum.configs.long_tail import RAC
+from modicum.configs.long_tail import OWN_TEXTS, RAC
 from modicum.errors import ConfigError, DataError
 from modicum.recipes.measuring import set_to_test
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 RUN, MADE = "run:", "made:"
 SHORT: Mapping[str, str] = {"pictures": "pictures (shipped; 64 classes of CIFAR-100)", "pixels": "pixels (no weights)"}
 """What the column "ours with" says of encoders that are no run."""
-PUBLISHED, OWN_TEXTS = ("timm/", "torchvision/"), ("random", "random-sum")
+PUBLISHED = ("timm/", "torchvision/")
 COMMIT = 512
 
 

@@ -7,12 +7,15 @@ the text of the farthest. With w_1..w_m the words that are left and v(w) the vec
 
 | encoder | v(w) |
 |---|---|
-| `RandomWords` | uniform on [0, 1), 300 numbers, a function of (seed, word) alone |
+| `RandomWords` | uniform on [0, 1) less 1/2, 300 numbers, a function of (seed, word) alone |
 | `WordVectors` | a line of a file in GloVe's text format; words without a line count for the limit, not in m |
 
 A token is a run of letters and digits, lower-cased: "Apple_tree" is two. Alexander Long et al. (RAC, CVPR 2022, arXiv
 2202.11233, figure 4) say neither how words are split nor whether a bag is a mean or a sum, which for vectors that are all
-positive is the difference between a bounded and a growing length: ours is the mean, the sum an option. Jeffrey Pennington,
+positive is the difference between a bounded and a growing length: ours is the mean, the sum an option. Their vectors are
+uniform on [0, 1); ours are less 1/2, as `centred` says, because a mean of positive vectors is nearly the same for all
+pictures, and what the linear layer makes of it an offset that the two branches cancel between them. With the layer's bias
+the functions of the mean are the same ones; they are found in fewer steps (docs/benchmarks.md). Jeffrey Pennington,
 Richard Socher, Christopher D. Manning, "GloVe: Global Vectors for Word Representation", EMNLP 2014.
 """
 
@@ -139,15 +142,21 @@ class AbstractWordBag(AbstractTextEncoder):
 
 @final
 class RandomWords(AbstractWordBag):
-    """A random vector per word, uniform on [0, 1): no file, no download, the same on every machine."""
+    """A random vector per word: no file, no download, the same on every machine.
 
-    def __init__(self, seed: int = 0, n_features: int = 300, pooling: Pooling = "mean", limit: int = LIMIT) -> None:
+    centred: uniform on [-1/2, 1/2), else on [0, 1), as published.
+    """
+
+    def __init__(
+        self, seed: int = 0, n_features: int = 300, pooling: Pooling = "mean", limit: int = LIMIT, *, centred: bool = True
+    ) -> None:
         super().__init__(n_features, pooling, limit)
-        self.seed = seed
+        self.seed, self.centred = seed, centred
 
     def vector(self, word: str) -> npt.NDArray[np.float32]:
         """The vector (T,) of a word, a function of (seed, word)."""
-        return philox(self.seed, f"retrieval/word/{word}", 0).random(self.n_features, dtype=np.float32)
+        drawn = philox(self.seed, f"retrieval/word/{word}", 0).random(self.n_features, dtype=np.float32)
+        return drawn - np.float32(0.5) if self.centred else drawn
 
 
 def _finite(vector: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -1,7 +1,8 @@
 """The network of a run of rac: base branch, retrieval branch, or both, fresh or continued in a second stage.
 
-`--text` names the text encoder: `random` or `random-sum` (bags of random words, seeded by the run), a file of word vectors
-(GloVe's text format), `clip:PATH` (a CLIP's text tower, trained), `clip-frozen:PATH`, `sentence:PATH` (frozen).
+`--text` names the text encoder: `random`, `random-sum` or `random-printed` (bags of random words, seeded by the run), a file
+of word vectors (GloVe's text format), `clip:PATH` (a CLIP's text tower, trained), `clip-frozen:PATH`, `sentence:PATH`
+(frozen).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import nn
 
 from modicum.backbones.encoder import Encoder, ImageSpec, build_encoder
 from modicum.configs import Train, require
-from modicum.configs.long_tail import RAC
+from modicum.configs.long_tail import OWN_TEXTS, RAC
 from modicum.data.pictures import PictureSet
 from modicum.errors import ConfigError
 from modicum.models import load_encoder
@@ -30,15 +31,15 @@ from modicum.training.runs import image_spec, read_record
 def make_text(name: str, seed: int) -> AbstractTextEncoder:
     """The text encoder of a name; `ConfigError` for an unknown one, or where its package is missing."""
     kind, _, path = name.partition(":")
-    if name in ("random", "random-sum"):
-        return RandomWords(seed, pooling="sum" if name == "random-sum" else "mean")
+    if name in OWN_TEXTS:
+        return RandomWords(seed, pooling="sum" if name == "random-sum" else "mean", centred=name != "random-printed")
     if path and kind in ("clip", "clip-frozen", "sentence"):
         from modicum.retrieval.transformers_text import CLIPText, SentenceText
 
         return SentenceText(path) if kind == "sentence" else CLIPText(path, trained=kind == "clip")
     if Path(name).is_file():
         return WordVectors(name)
-    known = "random, random-sum, a file of word vectors, clip:PATH, clip-frozen:PATH or sentence:PATH"
+    known = "random, random-sum, random-printed, a file of word vectors, clip:PATH, clip-frozen:PATH or sentence:PATH"
     raise ConfigError(f"text: expected {known}, found {name!r}")
 
 
