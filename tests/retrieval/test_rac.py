@@ -147,6 +147,13 @@ def test_only_training_leaves_out_unless_asked(small):
     assert spy.seen.pop() == [["east", "north east"]]
     model.branch_logits(x, id, leave_out=True)
     assert spy.seen.pop() == [["north east", "north"]]
+    for exclude in ("rank", "none"):  # what training did about itself says nothing of other pictures
+        model.exclude = exclude
+        model.branch_logits(x, torch.tensor([-1]), leave_out=True)
+        assert spy.seen.pop() == [["east", "north east"]]
+        model.branch_logits(x, id, leave_out=True)
+        assert spy.seen.pop() == [["north east", "north"]]
+    model.exclude = "identity"
     model.train()(x, torch.tensor([-1]))  # a training picture that the memory does not hold
     assert spy.seen.pop() == [["east", "north east"]]
 

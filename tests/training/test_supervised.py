@@ -30,6 +30,7 @@ from modicum.training.memories import memory_digest
 from modicum.training.runs import load_learner, read_record
 from modicum.training.subject_of import open_data
 from modicum.training.supervised_data import held_out
+from modicum.training.supervised_results import result_file
 from modicum.training.supervised_runs import load_supervised, open_run_pictures, parts_of
 from modicum.training.trainer import Trainer, train
 
@@ -308,6 +309,54 @@ def test_training_pictures_do_not_vote_for_themselves_at_evaluation(run: Path) -
     row = evaluate(Evaluate(run=str(run), split="train", votes=True))["rows"][3]
     assert row["branch"] == "1-nn"
     assert 0.5 < row["accuracy"] < 1
+
+
+def test_test_pictures_put_into_the_memory_do_not_find_themselves(run: Path) -> None:
+    """All pictures are added to the memory afterwards, held-out ones too: the nearest item is never the picture itself."""
+    plain = evaluate(Evaluate(run=str(run), votes=True))
+    assert plain["in_memory"] == 0
+    loaded = load_supervised(run)
+    pictures = open_run_pictures(loaded)
+    test = parts_of(loaded, pictures).test
+    seen = memories.as_seen(loaded.config, loaded.found.encoder, pictures)
+    with open_memory(str(run / "memory")) as memory:
+        names = [pictures.ids[row] for row in test]
+        memory.add(embed(loaded.found.encoder, seen.pixels[test]), ["0"] * len(test), names=names, source="digits")
+    found = evaluate(Evaluate(run=str(run), votes=True))
+    assert found["in_memory"] == len(test)
+    arrays = np.load(run / "artifacts.npz")
+    with open_memory(str(run / "memory")) as memory:
+        own = np.asarray(memory.ids_of("digits", names))
+    assert not (arrays["neighbour_id"] == own[:, None]).any()
+
+
+def test_the_runs_own_pictures_at_another_place_keep_their_parts(tmp_path: Path) -> None:
+    """`--data` with the pictures of the training: those held out are measured, not those that trained."""
+    folder = small_folder(tmp_path / "data")
+    few = {"image_size": 32, "batch_pictures": 4, "imbalance": 1.0, "neighbours": 3}
+    train(config(tmp_path / "run", data=str(folder), steps=2, **few))
+    first = evaluate(Evaluate(run=str(tmp_path / "run")))
+    folder.rename(tmp_path / "moved")
+    moved = evaluate(Evaluate(run=str(tmp_path / "run"), data=str(tmp_path / "moved")))
+    assert moved["rows"] == first["rows"]
+    assert moved["rows"][0]["pictures"] == 4
+    (tmp_path / "moved" / "left" / "0.png").unlink()
+    other = evaluate(Evaluate(run=str(tmp_path / "run"), data=str(tmp_path / "moved"), votes=True))
+    assert other["rows"][0]["pictures"] == 19
+    held = {item.digest for item in load_supervised(tmp_path / "run").found.memory.items()}
+    _, pictures = open_data(config(tmp_path / "again", data=str(tmp_path / "moved"), **few))
+    assert other["in_memory"] == sum(digest in held for digest in pictures.digests) > 10
+
+
+def test_evaluations_that_differ_are_kept_apart(run: Path) -> None:
+    """Another weight of the votes, and memories that have the same name in other runs."""
+    result = {"data": "d"}
+    names = {
+        result_file(Evaluate(run=str(run), votes=True, memory=memory, interpolation=share), result).name
+        for memory in (None, "one/memory", "two/memory", "three")
+        for share in (0.3, Evaluate.interpolation)
+    }
+    assert len(names) == 8
 
 
 def test_a_base_branch_votes_by_the_memory_of_another_run(run: Path, tmp_path: Path) -> None:

@@ -70,6 +70,8 @@ def show_branches(record: Mapping[str, Any]) -> None:
     memory = record["memory"]
     if memory is not None:
         print(f"memory: {memory['items']:,} items in {memory['store']}, {record['neighbours']} of them for each picture")
+    if record["in_memory"]:
+        print(f"{record['in_memory']:,} of these pictures are in the memory; each was left out of its own neighbours")
     for name, told in (("base branch", "base"), ("memory's encoder", "encoder")):
         if record["pretraining"][told] is not None:
             print(f"pre-training of the {name}: {record['pretraining'][told]}")

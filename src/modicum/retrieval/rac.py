@@ -175,23 +175,23 @@ class RAC(AbstractClassifier):
     ) -> tuple[Neighbours, list[list[Item]]]:
         """The neighbours (B, k) of pictures x (B, C, H, W) and their items, as the memory is now.
 
-        id (B,): what item each picture is, -1 for none. leave_out: whether a picture is kept from finding itself; None: in
-        training mode only. `DataError`: too few items in the memory.
+        id (B,): what item each picture is, -1 for none. leave_out: whether a picture is kept from finding itself (outside of
+        training always by identity); None: in training mode only. `DataError`: too few items in the memory.
         """
         if self._payloads is None or self._kept is None:
             raise ConfigError("neighbours: a model of the base branch alone reads no memory")
-        payloads, kept = self._payloads, self._kept
-        leave_out = self.training if leave_out is None else leave_out
+        payloads, kept, leave_out = self._payloads, self._kept, self.training if leave_out is None else leave_out
         ids = None if id is None else np.asarray(id.detach().cpu().numpy(), np.int64)
-        by_identity, drop_first = leave_out and self.exclude == "identity", leave_out and self.exclude == "rank"
+        drop_first = leave_out and self.training and self.exclude == "rank"
+        by_identity = leave_out and (self.exclude == "identity" or not self.training)
         if by_identity and ids is None:
             raise ConfigError("id: excluding a picture by identity needs its id, found None; -1 stands for no item")
         if self.cache_neighbours and self.training and ids is not None and bool((ids >= 0).all()):
             own = ids
             return payloads.found(lambda: kept.find(own, by_identity, drop_first))
         query = embed_batch(self._frozen[0], x, even_pass(len(x)) if self.training else self.embedding_batch).cpu().numpy()
-        excluded = ids if by_identity else None
-        return payloads.found(lambda: neighbours_of(payloads.memory, query, self.k, excluded, drop_first))
+        out = ids if by_identity else None
+        return payloads.found(lambda: neighbours_of(payloads.memory, query, self.k, out, drop_first))
 
     def base_logits(self, features: Tensor) -> Tensor:
         """f_base (B, L) from B's features (B, D_B)."""

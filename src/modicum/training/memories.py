@@ -193,12 +193,12 @@ def memory_record(found: RunMemory) -> dict[str, Any]:
 def ids_in(memory: AbstractMemory, pictures: PictureSet, rows: Ints) -> Ints:
     """Item ids (n,) of pictures at rows (n,), -1 where a memory does not hold them.
 
-    By source and name; where no item has those, by the digest of the file, so that a memory of other folders is told too.
+    By source and name; a picture that has no item so, by the digest of its file: memories of other folders are told too.
     """
     found = np.asarray(memory.ids_of(pictures.name, [pictures.ids[row] for row in rows]), np.int64).copy()
-    if (found >= 0).any() or not pictures.digests:
-        return found
-    by_digest = {item.digest: item.id for item in memory.items() if item.digest}
-    if by_digest:
-        found[:] = [by_digest.get(pictures.digests[row], -1) for row in rows]
+    lacking = np.flatnonzero(found < 0)
+    if len(lacking) and pictures.digests:
+        wanted = {pictures.digests[row] for row in rows[lacking]} - {""}
+        by_digest = {item.digest: item.id for item in memory.items() if item.digest in wanted}
+        found[lacking] = [by_digest.get(pictures.digests[row], -1) for row in rows[lacking]]
     return found

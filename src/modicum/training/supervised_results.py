@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,22 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from modicum.backbones.encoder import Encoder
-from modicum.configs import Evaluate, Train, require
-from modicum.data.picture_set import PictureSet
-from modicum.data.picture_splits import open_split_pictures
+from modicum.configs import Evaluate, require
 from modicum.errors import DataError
 from modicum.evaluation.accuracy import confusion_counts
 from modicum.evaluation.long_tail import LongTailResult, long_tail_result
 from modicum.files import write_json
-from modicum.registry import suggest
 from modicum.retrieval.decoupling import tau_normalised_layer
 from modicum.runtime import Progress, device, require_one_process
 from modicum.training.artifacts import write_artifacts
-from modicum.training.memories import as_seen, ids_in, memory_digest, trained_before
+from modicum.training.memories import MEMORY, ids_in, memory_digest, trained_before
 from modicum.training.regression_results import evaluate_regression, is_regression_run
 from modicum.training.retrieval_panels import panel_places, retrieval_panels
-from modicum.training.supervised_runs import SupervisedRun, is_supervised_run, load_supervised, open_run_pictures, parts_of
+from modicum.training.supervised_runs import SupervisedRun, Tested, is_supervised_run, load_supervised, tested_pictures
 from modicum.training.supervised_scoring import Scored, score_pictures, voted, with_neighbours
 
 Ints = NDArray[np.int64]
@@ -42,28 +38,6 @@ OF_TASKS = ("splits", "ways", "shots", "queries", "points", "tasks", "head", "en
 """Options of `evaluate` about few-shot tasks."""
 OF_RAC = ("memory", "neighbours", "votes", "interpolation", "tau_norm", "group", "without_source")
 """Options of `evaluate` about runs of rac."""
-
-
-class Tested(NamedTuple):
-    """The pictures that are measured on: rows (n,) of a set, their labels (n,) among the run's classes, and in words.
-
-    opened: a configuration that names them.
-    """
-
-    pictures: PictureSet
-    rows: Ints
-    labels: Ints
-    over: str
-    opened: Train
-
-    def at(self, encoder: Encoder) -> PictureSet:
-        """The same pictures as an encoder reads them, from their files."""
-        return as_seen(self.opened, encoder, self.pictures)
-
-    @property
-    def groups(self) -> Ints | None:
-        """Group (n,) of each picture, None where there are none."""
-        return None if self.pictures.groups is None else self.pictures.groups[self.rows]
 
 
 def other_evaluation(config: Evaluate) -> Callable[[Evaluate, Progress | None], dict[str, Any]] | None:
@@ -105,11 +79,12 @@ def evaluate_supervised(config: Evaluate, progress: Progress | None = None) -> d
 
 
 class Measured(NamedTuple):
-    """Scores of n pictures, the class (n,) each row names, and what that is worth."""
+    """Scores of n pictures, the class (n,) each row names, what that is worth; held: how many are items of the memory."""
 
     scored: Scored
     predicted: dict[str, Ints]
     found: dict[str, LongTailResult]
+    held: int
 
 
 def prepare(config: Evaluate, progress: Progress | None = None) -> tuple[SupervisedRun, Tested]:
@@ -118,7 +93,7 @@ def prepare(config: Evaluate, progress: Progress | None = None) -> tuple[Supervi
     loaded = load_supervised(config.run, config.memory, config.neighbours)
     loaded.network.to(device(config.device))
     _adjust(loaded, config)
-    tested = _tested(config, loaded, progress)
+    tested = tested_pictures(loaded, config.split, config.data, config.root, config.group, progress)
     if not len(tested.rows):
         raise DataError(f"split: {config.split} of {tested.pictures.name} holds no pictures in this run; take test")
     return loaded, tested
@@ -127,8 +102,9 @@ def prepare(config: Evaluate, progress: Progress | None = None) -> tuple[Supervi
 def measure(config: Evaluate, loaded: SupervisedRun, tested: Tested, progress: Progress | None = None) -> Measured:
     """Every branch on the pictures, with the memory as it is now; with `votes` also what its labels say."""
     where, pixels, ids = device(config.device), tested.pictures.pixels, None
-    if config.split == "train" and config.data is None and loaded.found is not None:
-        ids = ids_in(loaded.found.memory, tested.pictures, tested.rows)  # a training picture must not find itself
+    if loaded.found is not None:
+        found_there = ids_in(loaded.found.memory, tested.pictures, tested.rows)
+        ids = found_there if (found_there >= 0).any() else None  # a picture must not find itself
     scored = score_pictures(loaded.network, loaded.config, pixels, tested.rows, where, ids, progress)
     predicted = {name: logits.argmax(-1).numpy() for name, logits in scored.logits().items()}
     if config.votes:
@@ -138,7 +114,7 @@ def measure(config: Evaluate, loaded: SupervisedRun, tested: Tested, progress: P
         predicted |= voted(scored, loaded.classes, config.interpolation)
     counts, groups = np.array(loaded.record["data"]["counts"]), tested.groups
     found = {name: long_tail_result(tested.labels, guess, counts, groups) for name, guess in predicted.items()}
-    return Measured(scored, predicted, found)
+    return Measured(scored, predicted, found, 0 if ids is None else int((ids >= 0).sum()))
 
 
 def _adjust(loaded: SupervisedRun, config: Evaluate) -> None:
@@ -151,31 +127,6 @@ def _adjust(loaded: SupervisedRun, config: Evaluate) -> None:
         require(layer is None or isinstance(layer, nn.Linear), "tau_norm: a run of --decouple lws has scaled its rows")
         if layer is not None:
             setattr(network, name, tau_normalised_layer(layer, config.tau_norm))
-
-
-def _tested(config: Evaluate, loaded: SupervisedRun, progress: Progress | None) -> Tested:
-    """The run's own held-out pictures, or all pictures of other data whose classes are the run's."""
-    if config.data is None:
-        pictures = open_run_pictures(loaded, config.root, progress)
-        own = replace(loaded.config, root=config.root or loaded.config.root)
-        parts = parts_of(loaded, pictures)
-        rows = {"train": parts.train, "val": parts.validation, "test": parts.test}[config.split]
-        return Tested(
-            pictures, rows, pictures.labels[rows], f"{config.split} pictures of {pictures.name}; {parts.rule}", own
-        )
-    spec = loaded.record["data"]
-    pictures = open_split_pictures(
-        config.data, root=config.root, size=spec["size"], channels=spec["channels"], group=config.group,
-        seed=loaded.config.seed, progress=progress,
-    )  # fmt: skip
-    place = {name: index for index, name in enumerate(loaded.classes)}
-    unknown = [name for name in pictures.classes if name not in place]
-    if unknown:
-        raise DataError(f"data: {len(unknown)} classes of {pictures.name} are none of the run's, such as {unknown[0]!r}"
-                        f"{suggest(unknown[0], loaded.classes)}")  # fmt: skip
-    labels = np.array([place[name] for name in pictures.classes], np.int64)[pictures.labels]
-    other = replace(loaded.config, data=config.data, root=config.root, group=config.group)
-    return Tested(pictures, np.arange(len(pictures)), labels, f"all pictures of {pictures.name}", other)
 
 
 def result_of(config: Evaluate, loaded: SupervisedRun, tested: Tested, measured: Measured) -> dict[str, Any]:
@@ -196,7 +147,7 @@ def result_of(config: Evaluate, loaded: SupervisedRun, tested: Tested, measured:
         "steps": record["step"], "neighbours": loaded.network.k, "tau_norm": config.tau_norm,
         "interpolation": config.interpolation if config.votes else None, "interval_over": rows[0]["interval_over"],
         "tested": tested.over, "pretraining": pretraining, "memory": now, "trained_memory": record["memory"], "rows": rows,
-        "classes": list(loaded.classes), "counts": record["data"]["counts"],
+        "in_memory": measured.held, "classes": list(loaded.classes), "counts": record["data"]["counts"],
         "test_pictures": np.bincount(tested.labels, minlength=len(loaded.classes)).tolist(),
     }  # fmt: skip
 
@@ -235,9 +186,13 @@ def _write(config: Evaluate, run: Path, result: dict[str, Any], parts: dict[str,
 def result_file(config: Evaluate, result: Mapping[str, Any]) -> Path:
     """Where a result is kept, so that evaluations that differ do not overwrite each other."""
     name = f"{result['data']}-{config.split}-branches"
-    name += f"-{Path(config.memory).name}" if config.memory else ""
+    if config.memory:
+        store = Path(config.memory)
+        name += f"-{store.parent.name}-{store.name}" if store.name == MEMORY else f"-{store.name}"
     name += f"-{config.neighbours}neighbours" if config.neighbours else ""
     name += f"-tau{config.tau_norm:g}" if config.tau_norm is not None else ""
-    name += "-votes" if config.votes else ""
+    if config.votes:
+        share = config.interpolation
+        name += "-votes" if share == Evaluate.interpolation else f"-votes{share:g}"
     name += f"-without-{config.without_source}" if config.without_source is not None else ""
     return Path(config.run) / "results" / (re.sub(r"[^\w.-]+", "_", name) + ".json")
