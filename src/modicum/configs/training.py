@@ -124,8 +124,6 @@ class Train:
     encoder: str | None = None  # frozen encoder of the memory: RUN, timm/NAME, ... (default: the memory's, else pictures)
     neighbours: int = usual(30)  # items retrieved for each picture (at most as many as there are)
     text: str = "random"  # text encoder: random | -sum | -printed, FILE of word vectors, [clip|clip-frozen|sentence]:PATH
-        "random"  # text encoder: random | -sum | -printed, FILE of word vectors, clip:PATH, clip-frozen:PATH, sentence:PATH
-    )
     exclude: Exclude = "identity"  # how a training picture does not find itself; rank: the first item is dropped, always
     cache_neighbours: bool = False  # retrieve once for each training picture as it is, not for its augmented form
     pretrained: str | None = None  # weights the base branch begins from: a RUN or an encoder (default: random ones)
