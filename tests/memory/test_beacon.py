@@ -130,6 +130,29 @@ def test_where_it_cannot_be_written_nothing_is_committed(memory, tmp_path):
     assert memory.lookup(rows(1, 5), 1).similarity[0, 0] == 1.0
 
 
+def test_a_file_that_cannot_be_written_is_deleted_and_nobody_misled(memory, tmp_path, monkeypatch):
+    """Such as one that belongs to another user: it stops no commit and hides none."""
+    with Memory.open(tmp_path, "exact") as other, monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", denied)
+        other.add(rows(1, 5), source="b")
+    assert not (tmp_path / CACHE / NAME).exists()
+    assert memory.lookup(rows(1, 5), 1).similarity[0, 0] == 1.0
+
+
+def test_a_writer_that_may_not_look_commits_nothing(memory, tmp_path, monkeypatch):
+    """The folder cannot be entered, by this user: whether readers rely on a file there is not known."""
+    for name in ("stat", "unlink"):
+        monkeypatch.setattr(os, name, denied)
+    with pytest.raises(WriteError, match=r"nothing was changed\. Delete "):
+        memory.add(rows(1, 5), source="b")
+    monkeypatch.undo()
+    assert len(memory) == 30
+
+
+def denied(*_: object, **__: object) -> None:
+    raise PermissionError(13, "Permission denied")
+
+
 def test_a_closed_memory_says_so(tmp_path):
     memory = Memory.create(tmp_path, MemoryInfo(DIM), "exact")
     memory.add(rows(3))

@@ -227,7 +227,6 @@ def test_an_empty_memory_says_so(kind, tmp_path):
         assert memory.lookup(clustered(1), 1).id.tolist() == [ids.tolist()]
         memory.remove(ids)
         refuse(memory, "empty", lambda: memory.lookup(clustered(1), 1))
-        assert memory.lookup.__doc__
 
 
 def test_a_memory_of_another_encoder_is_refused(kind, tmp_path):

@@ -36,7 +36,7 @@ class Beacon:
         """A descriptor of the file that now has the name; None where there is none."""
         try:
             number = os.stat(self._path).st_ino
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             number = 0
         if self._file is not None and (not number or self._file[1] != number):  # it was deleted or replaced
             self._close()
@@ -53,15 +53,23 @@ class Beacon:
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666))
 
     def announce(self, change: int) -> None:
-        """Say that changes up to a number are about to be committed; `WriteError` where readers would not learn of it."""
+        """Say that changes up to a number are about to be committed. A file that cannot be written, such as that of another
+        user, is deleted, which readers notice; `WriteError` where that fails, too."""
         try:
             with self._lock:
                 descriptor = self._opened(os.O_RDWR)
                 if descriptor is not None and os.pwrite(descriptor, change.to_bytes(_SIZE, "little"), 0) != _SIZE:
                     raise OSError(28, "No space left on device")
         except OSError as error:
-            if os.path.exists(self._path):
-                raise WriteError(f"cannot write {self._path}: {error.strerror}; nothing was changed") from error
+            try:
+                os.unlink(self._path)
+            except FileNotFoundError:
+                return
+            except OSError:
+                raise WriteError(
+                    f"cannot write {self._path}: {error.strerror}; nothing was changed. Delete "
+                    f"{os.path.dirname(self._path)}, which is made again when the memory is searched"
+                ) from error
 
     def seen(self) -> int:
         """The number there; -1 for none."""

@@ -16,7 +16,7 @@ from modicum.memory.types import MemoryInfo, Neighbours
 from modicum.memory.view import View
 
 if TYPE_CHECKING:
-    from modicum.memory.segments import Found
+    from modicum.memory.segments import Flags, Found
     from modicum.memory.types import Ints
 
 
@@ -57,15 +57,26 @@ def search(view: View, queries: Queries, k: int, exclude: Ints) -> Neighbours:
     similarity, ids, rows = parts[0]
     if len(parts) > 1 or taken > k:
         similarity, ids, rows = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
-        for column in exclude.T:
-            gone = ids == column[:, None]
-            similarity[gone], ids[gone], rows[gone] = -np.inf, NO_ID, -1
+        gone = _excluded(ids, exclude)
+        similarity[gone], ids[gone], rows[gone] = -np.inf, NO_ID, -1
         similarity, ids, rows = best(similarity, ids, rows, k)
     if view.index and min(rows[:, -1].tolist(), default=0) < 0:  # the index found too few: search those exactly
         these = np.flatnonzero(rows[:, -1] < 0)
         found = search(replace(view, index=None), queries.some(these), k, exclude[these])
         similarity[these], rows[these], ids[these] = found
     return Neighbours(similarity, rows, ids)
+
+
+def _excluded(ids: Ints, exclude: Ints) -> Flags:
+    """Which of ids (Q, n) are among a query's excluded ones (Q, m); by columns or by queries, whichever are fewer."""
+    gone = np.zeros(ids.shape, bool)
+    if exclude.shape[1] <= len(exclude):
+        for column in exclude.T:
+            gone |= ids == column[:, None]
+    else:
+        for own, found, out in zip(gone, ids, exclude, strict=True):
+            own[:] = np.isin(found, out)
+    return gone
 
 
 def _exact(view: View, first: int, queries: Queries, k: int) -> list[Found]:
