@@ -249,6 +249,9 @@ def test_decoupled_stages_train_linear_layers_only(tmp_path: Path) -> None:
         assert len(evaluate(Evaluate(run=str(tmp_path / name)))["rows"]) == 1
     with pytest.raises(ConfigError, match="same data, branches and text"):
         train(config(tmp_path / "other", decouple="lws", pretrained=str(tmp_path / "crt" / "first")))
+    for name, changes in {"seed": {"seed": 1}, "share": {"test_share": 0.4}}.items():  # its test pictures trained the first
+        with pytest.raises(ConfigError, match=r"held out here may have trained .*first"):
+            train(replace(scaled, out=str(tmp_path / name), **changes))
 
 
 @pytest.fixture

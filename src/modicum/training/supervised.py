@@ -82,6 +82,7 @@ class SupervisedSubject(AbstractSubject):
         network = build_network(config, len(pictures.classes), base, self.found, config.neighbours)
         if config.decouple != "none":
             continue_from(network, str(config.pretrained), config, pictures.classes)
+            self._require_untrained(str(config.pretrained))
             decoupled(network, config)
         if here.size > 1 and network.base is not None:
             network.base = synchronise(network.base)
@@ -91,6 +92,19 @@ class SupervisedSubject(AbstractSubject):
         self.note = self._note(ids)
         if network.base is not None:
             probe(network.base, self.objective.example())
+
+    def _require_untrained(self, first: str) -> None:
+        """`ConfigError` where pictures that are held out here trained the run that a second stage goes on from."""
+        before, record = read_record(first)
+        if record["data"]["digest"] != self.digest:
+            return
+        held = np.concatenate([self.parts.validation, self.parts.test])
+        seen = np.isin(held, held_out(before, self.pictures).train) if before.group == self.config.group else held >= 0
+        require(
+            not seen.any(),
+            f"pretrained: {int(seen.sum())} of the {len(held)} pictures held out here may have trained {first}; take its "
+            "seed, group, shares and imbalance",
+        )
 
     def _memory(self, config: Train, here: Ranks, progress: Progress | None) -> RunMemory | None:
         if config.branches == "base":
