@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from modicum.augmentation.rand_augment import centre_crop, rand_augment
 from modicum.configs import Evaluate, Train
-from modicum.configs.long_tail import with_pictures
+from modicum.configs.long_tail import first_stage, second_stage, with_pictures
 from modicum.data.picture_set import PictureSet
 from modicum.errors import ConfigError, DataError
 from modicum.files import read_tensors, sha256
@@ -254,6 +254,15 @@ def test_decoupled_stages_train_linear_layers_only(tmp_path: Path) -> None:
             train(replace(scaled, out=str(tmp_path / name), **changes))
 
 
+def test_options_of_the_first_loss_do_not_reach_the_second_stage() -> None:
+    for changes in ({"tau": 2.0}, {"loss": "focal", "focal_gamma": 1.0}):
+        whole = Train(data="d", out="o", method="rac", decouple="crt", **changes)  # type: ignore[arg-type]
+        first, second = first_stage(whole), second_stage(whole, 30)
+        assert first is not None
+        assert (first.tau, first.focal_gamma) == (whole.tau, whole.focal_gamma)
+        assert (second.loss, second.tau, second.focal_gamma, second.decouple_steps) == ("ce", 1.0, 2.0, 10)
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     train(config(tmp_path / "run", steps=12, validate_every=12))
@@ -426,6 +435,11 @@ def test_defaults_depend_on_the_method_and_what_is_given_wins() -> None:
         ({"imbalance": 0.5}, "imbalance: expected 1"),
         ({"test_share": 0.6, "validation_share": 0.5}, "nothing is left to train on"),
         ({"decouple_steps": 5}, "give --decouple"),
+        ({"ways": 3, "batch": 64}, "ways, batch: not with rac.*; pictures of a step are --batch_pictures"),
+        ({"loss": "ce", "tau": 2.0}, r"tau: belongs to --loss lace"),
+        ({"focal_gamma": 1.0}, "focal_gamma: belongs to --loss focal"),
+        ({"imbalance_kind": "pareto"}, "imbalance_kind: belongs to --imbalance"),
+        ({"branches": "retrieval", "pretrained": "pictures"}, "pretrained: belongs to a base branch"),
         ({"label_smoothing": 1.0}, "label_smoothing: expected 0 or more and below 1"),
     ],
 )

@@ -45,7 +45,12 @@ OF_RAC = (
     "rand_augment", "test_share", "validation_share", "group", "epochs",
 )  # fmt: skip
 OF_MEMORY = ("memory", "encoder", "neighbours", "text", "exclude", "cache_neighbours")
-OF_TASKS = ("splits", "with_val", "support_pool", "query_pool", "task_pool", "support_noise", "augment", "precision")
+OF_TASKS = (
+    "splits", "with_val", "support_pool", "query_pool", "task_pool", "support_noise", "augment", "precision", "ways",
+    "shots", "queries", "batch", "validation_tasks", "validation_ways", "validation_shots", "batch_norm",
+)  # fmt: skip
+ADJUSTED = ("lace", "balanced-softmax", "ldam", "ldam-printed")
+"""Losses that tau weighs."""
 
 
 class _Text(str):
@@ -117,7 +122,7 @@ def first_stage(config: Train) -> Train | None:
 def second_stage(config: Train, first_steps: int) -> Train:
     """The second stage behind a first one of so many steps in RUN/first: a third of them unless asked for otherwise."""
     steps = max(1, first_steps // 3) if config.decouple_steps is None else config.decouple_steps
-    own = {"epochs": None, "weighting": None, "label_smoothing": None, **SECOND}
+    own = {"epochs": None, "weighting": None, "label_smoothing": None, "tau": 1.0, "focal_gamma": 2.0, **SECOND}
     return replace(config, pretrained=f"{config.out}/{FIRST}", decouple_steps=steps, **own)
 
 
@@ -129,7 +134,17 @@ def check_long_tail(config: Train) -> None:
         require(not foreign, f"{', '.join(foreign)}: belongs to --method {RAC}, found --method {config.method}")
         return
     few = [name for name in given if name in OF_TASKS]
-    require(not few, f"{', '.join(few)}: not with {RAC}, which trains on pictures of all classes, in float32; leave it out")
+    hint = "; pictures of a step are --batch_pictures" if "batch" in few else ""
+    require(
+        not few, f"{', '.join(few)}: not with {RAC}, which trains on pictures of all classes, in float32; leave it out{hint}"
+    )
+    for name, used, by in (
+        ("tau", config.loss in ADJUSTED, f"--loss {'|'.join(ADJUSTED)}"),
+        ("focal_gamma", config.loss == "focal", "--loss focal"),
+        ("imbalance_kind", config.imbalance != 1, "--imbalance of more than 1"),
+        ("pretrained", config.branches != "retrieval" or config.decouple != "none", "a base branch"),
+    ):
+        require(used or name not in given, f"{name}: belongs to {by}, and would change nothing here; leave it out")
     memory = [name for name in given if name in OF_MEMORY]
     require(config.branches != "base" or not memory, f"{', '.join(memory)}: --branches base reads no memory; leave it out")
     for name in ("tau", "focal_gamma"):
