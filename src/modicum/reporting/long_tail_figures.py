@@ -16,8 +16,8 @@ BINS = 16
 Dots = Sequence[tuple[float | None, float | None, float | None]]
 
 
-def _told(axes: Axes, **where: Any) -> None:
-    legend = axes.legend(frameon=False, **where)
+def _told(axes: Axes, columns: int) -> None:
+    legend = axes.legend(frameon=False, ncols=columns, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     for text in legend.get_texts():
         text.set_color(INK)
         text.set_parse_math(False)
@@ -44,7 +44,7 @@ def class_curves(
         top.plot(middle, smooth, linewidth=2.2, linestyle=LINES[place % len(LINES)], label=name, **style)
     top.set(ylim=(-0.03, 1.03), ylabel="accuracy of the class")
     top.yaxis.set_major_formatter(PercentFormatter(1.0))
-    _told(top, ncols=len(branches), loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    _told(top, len(branches))
     strip.fill_between(x, counts, 0.7, step="mid", color=INK, alpha=0.22, linewidth=0)
     strip.set_yscale("log")
     strip.yaxis.set_major_formatter(ScalarFormatter())
@@ -79,7 +79,7 @@ def bucket_dots(buckets: Sequence[str], rows: Sequence[tuple[int, str, Dots]]) -
     axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
     axes.set_ylabel("accuracy")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    _told(axes, ncols=min(len(rows), 3), loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    _told(axes, min(len(rows), 3))
     return _svg(figure, "Accuracy by bucket of classes with 95 % intervals: " + "; ".join(name for _, name, _ in rows))
 
 
