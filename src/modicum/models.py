@@ -38,7 +38,7 @@ PRETRAINED = Path(__file__).parent / "pretrained"
 """Beside this file, because importlib.resources finds another folder in an editable install."""
 CONFIG, WEIGHTS, CARD, SUMS = "config.json", "model.safetensors", "README.md", "SHA256SUMS"
 BATCH = 8
-"""Pictures per pass of `embed`: few, so that one picture costs little; a CPU gains hardly any throughput beyond it."""
+"""Pictures per pass of `embed`: few, so that one picture costs little; larger networks gain throughput from more."""
 
 
 def _described(encoder: Encoder) -> dict[str, Any]:
