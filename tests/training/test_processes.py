@@ -77,18 +77,20 @@ METHODS = {
     },
     "rac": {"method": "rac", "batch_pictures": 12, "encoder": "pixels", "neighbours": 5, "clip_norm": 5.0},
     "rac, base branch": {"method": "rac", "batch_pictures": 12, "branches": "base", "sampler": "balanced"},
-    "alfa": {"method": "alfa", "batch": 3, "inner_steps": 2, "inner_rate": 0.1, "init": "l2f"},
-    "maml++": {  # a rate at which four steps do not magnify rounding
+    # The next two: at rates at which four steps do not magnify rounding.
+    "alfa": {"method": "alfa", "batch": 3, "inner_steps": 2, "inner_rate": 0.1, "init": "l2f", "learning_rate": 0.005},
+    "maml++": {
         "method": "maml++", "batch": 3, "inner_steps": 2, "inner_rate": 0.1, "batch_norm": "running", "learning_rate": 0.002,
     },
 }  # fmt: skip
 
 
 def config(out: Path, **changes: object) -> Train:
+    few_shot = {} if changes.get("method") == "rac" else {"ways": 3, "shots": 1, "queries": 2}
     options = {
-        "data": "digits", "out": str(out), "backbone": "conv4-32", "ways": 3, "shots": 1, "queries": 2, "steps": 4,
-        "validate_every": 2, "image_size": 16, "tensorboard": False, "optimizer": "sgd", "learning_rate": 0.05,
-        "schedule": "constant", "threads": 1, **changes,
+        "data": "digits", "out": str(out), "backbone": "conv4-32", **few_shot, "steps": 4, "validate_every": 2,
+        "image_size": 16, "tensorboard": False, "optimizer": "sgd", "learning_rate": 0.05, "schedule": "constant",
+        "threads": 1, **changes,
     }  # fmt: skip
     return Train(**options)  # type: ignore[arg-type]
 
