@@ -45,6 +45,7 @@ class _Words:
         self.print_config = False
 
     def read(self) -> None:
+        """Sort all words into values and loose ones, then give the loose ones to the positionals; `ConfigError`."""
         while self.words:
             word = self.words.pop(0)
             if word == "--":
@@ -161,6 +162,7 @@ def _typed(command: Command) -> Callable[[Option, Any, str], Any]:
 
     @cache
     def parser() -> Any:
+        """One parser of all options, made when a value is first not told at sight."""
         from jsonargparse import ArgumentParser
 
         made = ArgumentParser(exit_on_error=False)
@@ -169,6 +171,7 @@ def _typed(command: Command) -> Callable[[Option, Any, str], Any]:
         return made
 
     def convert(option: Option, value: Any, origin: str) -> Any:
+        """The value in the option's type; origin: where it was given, for the message."""
         if value is None and option.default is None:
             return None
         if (found := option.at_sight(value)) is not None:

@@ -129,6 +129,7 @@ def described(options: Train, models: Mapping[str, Mapping[Scale, Train]], scale
     """Base branch, data and what both encoders were trained on before, in a line; models: those that options refer to."""
 
     def before(name: str | None) -> str:
+        """What the encoder of that name, or of that model, was trained on."""
         if name is None:
             return "random weights"
         if not name.startswith(RUN):

@@ -21,6 +21,7 @@ def open_all_classes(config: Train, progress: Progress | None = None) -> tuple[T
     """
 
     def opened(size: int | None) -> PictureSet:
+        """The pictures at a size in pixels, None for their usual one."""
         return open_split_pictures(
             config.data, root=config.root, size=size, channels=config.channels, group=config.group, seed=config.seed,
             progress=progress,
