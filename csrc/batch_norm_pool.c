@@ -8,20 +8,8 @@
 #include <math.h>
 #include <stdint.h>
 
-#if defined(_WIN32)
-#define EXPORT __declspec(dllexport)
-#else
-#define EXPORT __attribute__((visibility("default")))
-#endif
-#if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__GNUC__)
-#if defined(__clang__)
-#define CLONES __attribute__((target_clones("avx2", "default"))) /* clang knows no levels here */
-#else
-#define CLONES __attribute__((target_clones("arch=x86-64-v3", "default")))
-#endif
-#else
-#define CLONES
-#endif
+#include "platform.h"
+
 #define BLOCK 64
 
 #define REAL float

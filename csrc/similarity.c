@@ -11,23 +11,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#if defined(_WIN32)
-#define EXPORT __declspec(dllexport)
-#else
-#define EXPORT __attribute__((visibility("default")))
-#endif
+#include "platform.h"
 
-#if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__GNUC__)
-#if defined(__clang__)
-#define CLONES __attribute__((target_clones("avx2", "default"))) /* clang knows no levels here */
-#else
-#define CLONES __attribute__((target_clones("arch=x86-64-v3", "default")))
-#endif
-#define INLINE inline __attribute__((always_inline))
-#else
-#define CLONES
-#define INLINE inline
-#endif
 #define LANES 8
 #define KERNELS_ABI 3
 

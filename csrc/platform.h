@@ -1,0 +1,23 @@
+/* What all kernels say to compilers: what is exported, and for which levels of x86-64 a function is compiled. */
+#ifndef MODICUM_PLATFORM_H
+#define MODICUM_PLATFORM_H
+
+#if defined(_WIN32)
+#define EXPORT __declspec(dllexport)
+#else
+#define EXPORT __attribute__((visibility("default")))
+#endif
+
+#if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__GNUC__)
+#if defined(__clang__)
+#define CLONES __attribute__((target_clones("avx2", "default"))) /* clang knows no levels here */
+#else
+#define CLONES __attribute__((target_clones("arch=x86-64-v3", "default")))
+#endif
+#define INLINE inline __attribute__((always_inline))
+#else
+#define CLONES
+#define INLINE inline
+#endif
+
+#endif
