@@ -27,7 +27,7 @@ GRADIENT_METHODS: tuple[str, ...] = (
     "reptile-wc",
 )  # fmt: skip
 """Methods whose learner adapts by gradient steps; `modicum.adaptation.gradient.methods` puts them together."""
-METHODS: tuple[str, ...] = (*HEADS, "classical", "rac", *GRADIENT_METHODS)
+METHODS: tuple[str, ...] = (*HEADS, "classical", "rac", "meta-neighborhoods", *GRADIENT_METHODS)
 PREDICTORS: Mapping[str, str] = {
     "PrototypeClassifier": "modicum.adaptation.protonet:PrototypeClassifier",
     "CosineClassifier": "modicum.adaptation.cosine:CosineClassifier",

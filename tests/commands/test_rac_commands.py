@@ -12,7 +12,7 @@ from PIL import Image
 
 from modicum.cli import main
 from modicum.commands.parsing import parse
-from modicum.configs import long_tail
+from modicum.configs import supervised
 from modicum.data.pictures import open_pictures
 from modicum.files import sha256
 
@@ -60,8 +60,8 @@ def predictions(more: str = "") -> list[dict[str, Any]]:
 
 def test_a_folder_is_enough(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """No other option: defaults of rac, a memory of the training pictures, the shipped encoder. Only steps are cut here."""
-    monkeypatch.setattr(long_tail, "FEWEST_STEPS", 4)
-    monkeypatch.setattr(long_tail, "EPOCHS", 2)
+    monkeypatch.setattr(supervised, "FEWEST_STEPS", 4)
+    monkeypatch.setattr(supervised, "EPOCHS", 2)
     modicum("train --method rac --data pictures/ --out run")
     shown = capsys.readouterr().out
     assert "pictures of 4 classes: 88 train, 8 validation, 24 test" in shown

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 
 from modicum.augmentation.rand_augment import centre_crop, rand_augment
 from modicum.configs import Evaluate, Train
-from modicum.configs.long_tail import first_stage, second_stage, with_pictures
+from modicum.configs.long_tail import first_stage, second_stage
+from modicum.configs.supervised import with_pictures
 from modicum.data.picture_set import PictureSet
 from modicum.errors import ConfigError, DataError
 from modicum.files import read_tensors, sha256

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from modicum.commands.help import command_help, usage
 from modicum.commands.option import Option
 from modicum.commands.options import COMMANDS, GROUPS, Command
-from modicum.configs.long_tail import is_usual
+from modicum.configs.usual import is_usual
 from modicum.errors import ConfigError
 from modicum.registry import suggest
 

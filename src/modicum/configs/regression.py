@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from modicum.configs.neighborhoods import NEIGHBORHOODS, is_table
 from modicum.configs.options import require
 from modicum.registry import GRADIENT_METHODS
 
@@ -22,7 +23,7 @@ OF_PICTURES = (
 
 def is_regression(config: Train) -> bool:
     """Whether tasks are (x, y) pairs: the sinusoids, or a table with a target."""
-    return config.data == SINUSOIDS or config.target is not None
+    return config.method != NEIGHBORHOODS and (config.data == SINUSOIDS or config.target is not None)
 
 
 def check_regression(config: Train) -> None:
@@ -30,7 +31,7 @@ def check_regression(config: Train) -> None:
     mlp = config.backbone.startswith(MLP)
     if not is_regression(config):
         require(
-            not mlp,
+            not mlp or is_table(config),
             f"backbone: {config.backbone} reads numbers, not pictures; it goes with --data {SINUSOIDS}, or with a table of "
             "regression tasks and --target",
         )

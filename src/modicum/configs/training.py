@@ -7,6 +7,7 @@ from typing import Literal
 
 from modicum.configs.gradient import check_gradient
 from modicum.configs.long_tail import (
+    RAC,
     Branches,
     Decouple,
     Exclude,
@@ -15,8 +16,20 @@ from modicum.configs.long_tail import (
     Tail,
     Weighting,
     check_long_tail,
-    settle,
-    usual,
+    usual_of_rac,
+)
+from modicum.configs.neighborhoods import (
+    NEIGHBORHOODS,
+    Augmentation,
+    Baseline,
+    DecayForm,
+    Draw,
+    EntryValues,
+    Modulate,
+    OutputLayer,
+    Rates,
+    check_neighborhoods,
+    usual_of_neighborhoods,
 )
 from modicum.configs.options import (
     Adaptivity,
@@ -31,12 +44,14 @@ from modicum.configs.options import (
     require_known,
 )
 from modicum.configs.regression import check_regression
+from modicum.configs.supervised import check_supervised
+from modicum.configs.usual import settle, usual
 from modicum.registry import BACKBONES, GRADIENT_METHODS, METHODS
 
 _COUNTS = (
     "ways", "shots", "queries", "batch", "batch_pictures", "steps", "validate_every", "validation_tasks", "halve_every",
     "support_pool", "query_pool", "task_pool", "keep_every", "inner_steps", "test_steps", "inner_batch", "neighbours",
-    "epochs", "decouple_steps",
+    "epochs", "decouple_steps", "patience", "entries",
 )  # fmt: skip
 
 
@@ -49,20 +64,20 @@ class Train:
     root: str | None = None  # where known data sets lie (default: MODICUM_DATA)
     splits: str | None = None  # JSON file with the classes of each split; without one 64/16/20 by a seeded rule
     method: str = "protonet"  # a head's name (protonet, r2d2, mct, ...), a gradient method (maml, alfa, ...), or classical
-    backbone: str = "conv4-64"  # conv4-64 | -32 | -48 | -r2d2, resnet12 | -alfa, timm/NAME, torchvision/NAME, mlp-40-40
+    backbone: str = usual("conv4-64")  # conv4-64, resnet12, resnet29, densenet40-bc, timm/NAME, mlp-40-40, ...
     ways: int = 5  # classes per training task
     shots: int = 5  # support pictures per class
     queries: int = 15  # query pictures per class
     batch: int = 4  # tasks per step
-    steps: int = usual(10_000)  # steps of training (rac: 30 epochs, at least 1,000 steps)
+    steps: int = usual(10_000)  # steps of training (rac, meta-neighborhoods: 30 epochs, at least 1,000)
     seed: int = 0  # seed of parameters and tasks
     device: str = "auto"  # auto | cpu | cuda
     threads: int | None = None  # CPU threads of torch
     resume: bool = False  # go on from the last checkpoint in the run folder
     # optimisation
-    optimizer: Literal["sgd", "adam", "adamw"] = usual("adam")  # sgd: Nesterov momentum 0.9 (reptile: plain); rac: adamw
+    optimizer: Literal["sgd", "adam", "adamw"] = usual("adam")  # sgd: Nesterov momentum 0.9 (reptile: plain)
     learning_rate: float = usual(1e-3)  # learning rate at the start (rac from trained weights: 1e-4)
-    weight_decay: float = usual(0.0)  # L2 penalty (rac: 0.02)
+    weight_decay: float = usual(0.0)  # L2 penalty (rac: 0.02, meta-neighborhoods: 7.5e-5)
     clip: float | None = None  # entries of a step's gradient are clamped to +- this (MAML++, released code: 10)
     clip_norm: float | None = None  # a step's gradient is shortened to this L2 norm (rac: 1)
     schedule: Schedule = usual("halving")  # how the learning rate falls; lee and classical: as published (rac: cosine-warm)
@@ -81,8 +96,8 @@ class Train:
     probe_c: float = 1.0  # linear, svm: C, the weight of the losses against the L2 penalty
     normalize: bool = False  # protonet: divide squared distances by the number of features
     # gradient methods (maml, alfa, reptile, ...)
-    inner_steps: int = 5  # steps on each support set
-    inner_rate: float = 0.01  # rate of these steps (at the start where it is learned)
+    inner_steps: int = usual(5)  # steps on each support set (meta-neighborhoods: 1, on the dictionary)
+    inner_rate: float = usual(0.01)  # rate of these steps (at the start where it is learned)
     test_steps: int | None = None  # steps at test time (default: inner_steps)
     first_order: bool = False  # no gradient through the inner gradients
     init: Init = "method"  # what steps begin from (meta: learned; random: a draw, never trained)
@@ -106,7 +121,7 @@ class Train:
     clustering: float = 5e-5  # reptile-wc: weight of the clustering of weights, published: mu times the 2 of its gradient
     inner_batch: int | None = None  # reptile: support pictures per inner step (default: all)
     # regression
-    target: str | None = None  # regression from a CSV or NPZ of tasks: the column to predict
+    target: str | None = None  # the column to predict (CSV or NPZ of tasks; meta-neighborhoods: one table)
     # classical training
     batch_pictures: int = usual(128)  # pictures per step, also of rac (there at most all)
     regularizer: Regularizer = "none"  # what is added to the cross-entropy
@@ -135,6 +150,22 @@ class Train:
     test_share: float = 0.2  # pictures of each class held out for evaluate, where the data does not say which
     validation_share: float = 0.1  # pictures of each class held out for validation, likewise
     group: str | None = None  # CSV column (or of a CSV beside the pictures) whose pictures are not split
+    # meta-neighborhoods
+    baseline: Baseline = "none"  # instead: without a dictionary, with as many parameters, k-NN, boosted trees (tables)
+    entries: int = usual(5_000)  # S, entries of the dictionary (more than 20 classes: 10,000; tables: 1,000)
+    temperature: float = usual(0.2)  # T of the attention over entries, which are weighed by exp(cosine / T) (tables: 0.1)
+    learn_temperature: bool = False  # learn T too, which collapses
+    inner_rates: Rates = "scalar"  # one rate of the inner steps is learned, or one for each feature
+    entry_dropout: float = 0.5  # share of the entries that a training step leaves out
+    dropout_draw: Draw = "query"  # which: drawn for every picture, or once for a step, which is cheaper
+    output_layer: OutputLayer = "cosine"  # logits are tau cos(z, w), or z w + b
+    entry_values: EntryValues = "learned"  # what entries stand for is learned, or fixed, as many for every class
+    modulate: Modulate = "none"  # iFiLM: which batch norms have a small dictionary of their own
+    film_entries: int = 10  # entries of each of them
+    decay_form: DecayForm = "tensorflow"  # adamw's weight decay: as printed, w -= wd w; torch: w -= rate wd w
+    augmentation: Augmentation = "usual"  # of training pictures (usual: auto-augment with Cutout; of one channel: crop)
+    fold_file: str | None = None  # tables: CSV with a column for each fold, not 0 where a row is a test row of it
+    fold: int | None = None  # which of these folds, from 0
     # less diverse tasks
     support_pool: int | None = None  # support pictures come from so many fixed ones of each class (default: all)
     query_pool: int | None = None  # query pictures come from so many fixed ones of each class (default: all)
@@ -145,13 +176,21 @@ class Train:
     keep_best: int = 0  # keep so many checkpoints with the best validation, for evaluate --ensemble best
     keep_every: int | None = None  # keep a checkpoint every so many steps, for evaluate --ensemble periodic
     validate_every: int = usual(500)  # training steps between validations (rac: an epoch, at least 50)
+    patience: int | None = None  # stop after so many validations without a better one (tables: 10)
     validation_tasks: int = 200  # tasks of a validation
     validation_ways: int = 5  # ways of validation tasks (fewer where the split has fewer classes)
     validation_shots: int = 1  # shots of validation tasks
     tensorboard: bool = True  # also write TensorBoard logs where tensorboard is installed
 
     def __post_init__(self) -> None:
-        settle(self)
+        if self.method == RAC:
+            settle(self, usual_of_rac(self))
+            object.__setattr__(self, "clip_norm", 1.0 if self.clip_norm is None else self.clip_norm)
+        elif self.method == NEIGHBORHOODS:
+            settle(self, usual_of_neighborhoods(self))
+            object.__setattr__(self, "clip", 10.0 if self.clip is None else self.clip)
+        else:
+            settle(self)
         for name in _COUNTS:
             value = getattr(self, name)
             require(value is None or value >= 1, f"{name}: expected at least 1, found {value}")
@@ -172,9 +211,11 @@ class Train:
             "network is maml",
         )
         require_known("method", self.method, METHODS)
-        require_known("backbone", self.backbone, BACKBONES, ("timm/", "torchvision/", "mlp-"))
+        require_known("backbone", self.backbone.partition("+")[0], BACKBONES, ("timm/", "torchvision/", "mlp-"))
         check_regression(self)
+        check_supervised(self)
         check_long_tail(self)
+        check_neighborhoods(self)
         if self.method in GRADIENT_METHODS:
             check_gradient(self)
         regularized = self.regularizer != "none"

@@ -6,7 +6,8 @@ here the same factors 1, 0.06, 0.012, 0.0024 from the same fractions of all step
 the same fractions. `halving`: Snell et al. 2017. Warm-up (their mini-ImageNet: 15 epochs at 0.01): a tenth. `linear`:
 to 0, as the outer steps of Nichol et al. 2018 (arXiv 1803.02999). `cosine-warm`: Long et al. 2022 (arXiv 2202.11233), table
 S7: a line from the rate 1e-7 to the full one over the warm-up, then half a cosine down to 1e-7. They do not say whether the
-cosine begins before or after the warm-up; here after, without a jump.
+cosine begins before or after the warm-up; here after, without a jump. `three-quarters`: Shan et al. 2020 (arXiv 1909.09140)
+trained 400 epochs, the last 100 at a tenth of the rate; here the same fractions of all steps.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ def learning_rate_factor(
         return next((factor for start, factor in _CLASSICAL if step >= start * steps), 1.0)
     if schedule == "lee":
         return next((factor for start, factor in _LEE if step >= start * steps), 1.0)
+    if schedule == "three-quarters":
+        return 1.0 if step < 0.75 * steps else 0.1
     if schedule == "halving":
         return 0.5 ** (step // halve_every)
     if schedule == "cosine":

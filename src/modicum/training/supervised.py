@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from modicum.backbones.probe import probe
 from modicum.backbones.synchronised import synchronise
 from modicum.configs import Train, require
-from modicum.configs.long_tail import is_usual, with_pictures
+from modicum.configs.supervised import with_pictures
+from modicum.configs.usual import is_usual
 from modicum.data.pictures import PictureSet
 from modicum.evaluation.intervals import MeanInterval, balanced_accuracy_interval
 from modicum.files import make_folder
