@@ -42,6 +42,14 @@ BACKBONES: Mapping[str, str] = {
     "conv4-r2d2-lee": "modicum.backbones.conv4_r2d2:conv4_r2d2_lee",
     "resnet12": "modicum.backbones.resnet12:resnet12_metaoptnet",
     "resnet12-alfa": "modicum.backbones.resnet12:resnet12_alfa",
+    "resnet29": "modicum.backbones.preact_resnet:resnet29",
+    "resnet29-signed": "modicum.backbones.preact_resnet:resnet29_signed",
+    "resnet56": "modicum.backbones.preact_resnet:resnet56",
+    "resnet56-signed": "modicum.backbones.preact_resnet:resnet56_signed",
+    "densenet40-bc": "modicum.backbones.densenet:densenet40_bc",
+    "densenet40-bc-signed": "modicum.backbones.densenet:densenet40_bc_signed",
+    "conv4-192": "modicum.backbones.mn_convnet:conv4_192",
+    "conv4-192-signed": "modicum.backbones.mn_convnet:conv4_192_signed",
 }
 
 
