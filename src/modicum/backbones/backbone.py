@@ -33,6 +33,11 @@ class Backbone(nn.Module, ABC):
         self.in_channels = in_channels
         self.min_size = min_size
 
+    @property
+    def last_norms(self) -> tuple[str, ...]:
+        """Qualified names of the batch norms that end its stages, the final one last; empty: it has no stages."""
+        return ()
+
     def check_size(self, height: int, width: int) -> None:
         """Raise `ConfigError` where pictures of that size leave nothing after the last pooling."""
         if min(height, width) < self.min_size:

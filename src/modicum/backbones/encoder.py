@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from modicum.backbones.backbone import Backbone, channels_last
+from modicum.backbones.ifilm import modulate_norms, split_name
 from modicum.errors import ConfigError, DataError
 from modicum.registry import BACKBONES, resolve
 
@@ -120,17 +121,23 @@ class Encoder(nn.Module):
 def build_encoder(backbone: str, spec: ImageSpec) -> Encoder:
     """A fresh encoder by registry name, "pixels", "timm/NAME" or "torchvision/NAME"; parameters by torch's generator.
 
-    `ConfigError` for unknown names (says the nearest) and for a picture size below the backbone's minimum.
+    Behind the name may stand "+ifilm-all-10" and the like, see `ifilm.split_name`. `ConfigError` for unknown names (says the
+    nearest) and endings, and for a picture size below the backbone's minimum.
     """
-    if backbone == "pixels":
+    name, modulation = split_name(backbone)
+    if name == "pixels":
         from modicum.backbones.pixels import PixelEncoder
 
+        if modulation is not None:
+            raise ConfigError("iFiLM: pixels has no batch norm to modulate; choose another backbone")
         return PixelEncoder(spec)
-    if backbone.startswith(("timm/", "torchvision/")):
+    if name.startswith(("timm/", "torchvision/")):
         from modicum.backbones.external import External
 
-        model: Backbone = External(backbone, spec.channels, spec.size)
+        model: Backbone = External(name, spec.channels, spec.size)
     else:
-        model = resolve("backbone", BACKBONES, backbone)(spec.channels)
+        model = resolve("backbone", BACKBONES, name)(spec.channels)
+    if modulation is not None:
+        modulate_norms(model, modulation.where, modulation.entries)
     config = {"backbone": backbone, "spec": spec.as_record()}
     return Encoder(model, spec, model.n_features(spec.size), backbone, config)

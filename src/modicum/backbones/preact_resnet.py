@@ -82,7 +82,8 @@ class Bottleneck(nn.Module):
         out = self.conv2(norm_relu(out, self.norm2))
         out = self.conv3(norm_relu(out, self.norm3))
         kept: Tensor = x if self.shortcut is None else self.shortcut(x)
-        return out + kept
+        added: Tensor = out + kept
+        return added
 
 
 class PreactResNet(Backbone):
