@@ -32,7 +32,8 @@ from modicum.training.runs import load_learner, read_record
 from modicum.training.subject_of import open_data
 from modicum.training.supervised_data import held_out
 from modicum.training.supervised_results import result_file
-from modicum.training.supervised_runs import load_supervised, open_run_pictures, parts_of
+from modicum.training.supervised_runs import load_supervised
+from modicum.training.supervised_tests import open_run_pictures, parts_of
 from modicum.training.trainer import Trainer, train
 
 

@@ -40,7 +40,8 @@ def measure_edits(row: Row, run: Path, root: str | None, seed: int, progress: Pr
     """The parts of the record of a row of the experiment; `DataError` where the long tail left no pictures out."""
     from modicum.memory.opening import open_memory
     from modicum.training.memories import MEMORY
-    from modicum.training.supervised_runs import load_supervised, open_run_pictures, parts_of
+    from modicum.training.supervised_runs import load_supervised
+    from modicum.training.supervised_tests import open_run_pictures, parts_of
 
     with TemporaryDirectory() as folder:
         copy = str(Path(folder) / MEMORY)

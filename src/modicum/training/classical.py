@@ -53,7 +53,7 @@ from modicum.losses.class_pairs import two_of_each
 from modicum.losses.feature_clustering import feature_clustering, feature_clustering_all_pairs
 from modicum.losses.hyperplane_variation import hyperplane_variation, hyperplane_variation_squared
 from modicum.runtime import Ranks, philox
-from modicum.training.objectives import AbstractObjective, DropSchedule, Part, resident
+from modicum.training.objectives import AbstractObjective, DropSchedule, Part, own_places, resident, seed_dropout
 from modicum.training.runs import build_learner, image_spec
 
 Ints = NDArray[np.int64]
@@ -145,11 +145,10 @@ class ClassicalObjective(AbstractObjective):
         """This process's part: pictures from r B/R on, its R-th of the loss of all."""
         config = self.config
         rows = self.batch(step)
-        each = len(rows) // here.size
-        x = self._pictures(rows, slice(here.rank * each, (here.rank + 1) * each), step)
+        x = self._pictures(rows, own_places(len(rows), here), step)
         self.dropping.set(step)
         self.module.train()
-        torch.manual_seed(int(philox(config.seed, f"dropout/{here.rank}", step).integers(2**62)))
+        seed_dropout(config.seed, step, here)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
             own, buffers = forward_training(self.encoder, x, copy_buffers(self.encoder))
         features = gathered(own.float())

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from modicum.adaptation.gradient.learner import GradientLearner
 from modicum.adaptation.learner import HeadLearner
+from modicum.backbones.batch_norm import Buffers, copy_buffers, forward_training
 from modicum.backbones.encoder import Encoder
 from modicum.backbones.resnet12 import ResNet12, drop_rate_at
 from modicum.episodes.cutting import Pixels
-from modicum.runtime import Ranks
+from modicum.errors import DataError
+from modicum.runtime import Ranks, philox
 
 
 class Part(NamedTuple):
@@ -65,6 +67,28 @@ class AbstractObjective(ABC):
 def resident(pixels: np.ndarray, device: torch.device) -> Pixels:
     """Pictures (n, H, W, C) where a step reads them: in the GPU's memory, or as they are for the CPU."""
     return torch.from_numpy(np.ascontiguousarray(pixels)).to(device) if device.type == "cuda" else pixels
+
+
+def own_places(n: int, here: Ranks) -> slice:
+    """The places of a step's n pictures that lie here: from r n/R on, n/R of them."""
+    each = n // here.size
+    return slice(here.rank * each, (here.rank + 1) * each)
+
+
+def training_features(encoder: Encoder, x: Tensor) -> tuple[Tensor, Buffers]:
+    """Features (b, D) of a step's pictures under their own statistics, and updated buffers.
+
+    `DataError` where features are not finite.
+    """
+    features, buffers = forward_training(encoder, x, copy_buffers(encoder))
+    if not bool(torch.isfinite(features).all()):
+        raise DataError("features of the training pictures are not finite")
+    return features, buffers
+
+
+def seed_dropout(seed: int, step: int, here: Ranks) -> None:
+    """Seed torch for what a step drops here."""
+    torch.manual_seed(int(philox(seed, f"dropout/{here.rank}", step).integers(2**62)))
 
 
 class DropSchedule:

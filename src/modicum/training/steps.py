@@ -56,13 +56,20 @@ def make_optimizer(module: nn.Module, config: Train) -> torch.optim.Optimizer:
     Adam's weight decay is a penalty of the loss, AdamW's a factor on the weights (Loshchilov and Hutter, arXiv 1711.05101),
     here on all parameters: betas 0.9 and 0.999, epsilon 1e-8.
     """
-    parameters = [p for p in module.parameters() if p.requires_grad]
+    return grouped_optimizer([(module, config.weight_decay)], config)
+
+
+def grouped_optimizer(groups: Sequence[tuple[nn.Module, float]], config: Train) -> torch.optim.Optimizer:
+    """The same over the parameters of several modules, each with its weight decay; one that two hold is the first's."""
+    seen: set[nn.Parameter] = set()
+    decayed = []
+    for module, decay in groups:
+        own = [p for p in module.parameters() if p.requires_grad and p not in seen]
+        seen.update(own)
+        decayed.append({"params": own, "weight_decay": decay})
     if config.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters, config.learning_rate, momentum=0.9, nesterov=True, weight_decay=config.weight_decay
-        )
-    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(parameters, config.learning_rate, weight_decay=config.weight_decay)
+        return torch.optim.SGD(decayed, config.learning_rate, momentum=0.9, nesterov=True)
+    return (torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam)(decayed, config.learning_rate)
 
 
 def finite_gradients(parameters: Sequence[nn.Parameter]) -> bool:

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from modicum.backbones.probe import probe
 from modicum.backbones.synchronised import synchronise
 from modicum.configs import Train, require
-from modicum.configs.supervised import with_pictures
 from modicum.configs.usual import is_usual
 from modicum.data.pictures import PictureSet
-from modicum.evaluation.intervals import MeanInterval, balanced_accuracy_interval
+from modicum.evaluation.intervals import MeanInterval
 from modicum.files import make_folder
 from modicum.models import save_encoder
 from modicum.runtime import Progress, Ranks
@@ -36,12 +35,13 @@ from modicum.training.memories import (
     require_unchanged,
     trained_before,
 )
-from modicum.training.processes import first_alone, summed
+from modicum.training.processes import first_alone
 from modicum.training.runs import data_digest, read_record
 from modicum.training.subjects import AbstractSubject
 from modicum.training.supervised_data import held_out
 from modicum.training.supervised_networks import base_encoder, build_network, continue_from, decoupled
 from modicum.training.supervised_objective import SupervisedObjective
+from modicum.training.supervised_parts import UNVALIDATED, balanced_validation, data_record, encoder_card, prepared
 from modicum.training.supervised_scoring import score_pictures
 
 Ints = NDArray[np.int64]
@@ -58,13 +58,8 @@ class SupervisedSubject(AbstractSubject):
         self, config: Train, pictures: PictureSet, device: torch.device, here: Ranks, progress: Progress | None = None
     ) -> None:
         self.pictures, self.device, self.digest = pictures, device, data_digest(pictures)
-        self.parts = held_out(config, pictures)
+        config, self.parts = prepared(config, pictures, here)
         train = self.parts.train
-        config = with_pictures(config, len(train))
-        require(
-            config.batch_pictures % here.size == 0,
-            f"batch_pictures: {config.batch_pictures} cannot be shared evenly by {here.size} processes",
-        )
         make_folder(config.out)
         self.found = self._memory(config, here, progress)
         some = pictures.subset(train[:: max(1, len(train) // 2_000)])
@@ -124,41 +119,30 @@ class SupervisedSubject(AbstractSubject):
         return found
 
     def _note(self, ids: Ints) -> str:
-        notes = [] if self.validated else ["nothing held out for validation: the last weights count as the best"]
+        notes = [] if self.validated else [UNVALIDATED]
         if self.found is not None and not self.found.own:
             notes.append(f"{int((ids >= 0).sum())} of the {len(ids)} training pictures are in the memory")
         return "; ".join(notes)
 
     def validate(self, here: Ranks) -> MeanInterval:
         """Balanced accuracy on the validation pictures, of the branches that are trained."""
-        rows = self.parts.validation
-        mine = np.arange(here.rank, len(rows), here.size)
-        guess = torch.zeros(len(rows), device=self.device)
-        network = self.objective.network
-        if len(mine):
-            scored = score_pictures(network, self.config, self.objective.pixels, rows[mine], self.device)
-            logits = scored.logits()[self.config.branches]
-            guess[torch.from_numpy(mine).to(self.device)] = logits.argmax(-1).float().to(self.device)
-        predicted = summed(guess).cpu().numpy().astype(np.int64)
-        groups = None if self.pictures.groups is None else self.pictures.groups[rows]
-        found = balanced_accuracy_interval(self.pictures.labels[rows], predicted, len(self.pictures.classes), groups)
-        return MeanInterval(found.value, found.radius, found.radius / 1.96, len(rows), found.over)
+        objective, rows = self.objective, self.parts.validation
+
+        def predict(mine: Ints) -> torch.Tensor:
+            """Classes (m,) of pictures at rows (m,)."""
+            scored = score_pictures(objective.network, self.config, objective.pixels, mine, self.device)
+            return scored.logits()[self.config.branches].argmax(-1)
+
+        return balanced_validation(self.pictures, rows, predict, self.device, here)
 
     def keep(self, run: Path, steps: int, validation: float | None) -> None:
         """Save the base branch's encoder with its card."""
         base = self.objective.network.base
         if base is not None:
-            save_encoder(base, run / "encoder", self._card(steps, validation))
-
-    def _card(self, steps: int, validation: float | None) -> str:
-        told = "not validated" if validation is None else f"{100 * validation:.1f} % balanced accuracy on held-out pictures"
-        config, counts = self.config, self.objective.counts
-        return (
-            f"# Encoder of a modicum run\n\n{self.record()['encoder']['backbone']}, trained by {config.method} "
-            f"({config.branches}, {config.loss}) on {self.pictures.name}: {len(counts)} classes, "
-            f"{len(self.parts.train)} pictures, {int(counts.max())} to {int(counts.min())} a class, {steps} steps of "
-            f"{config.batch_pictures} pictures; {told}.\n"
-        )
+            config, counts = self.config, self.objective.counts.cpu().numpy()
+            how, backbone = f"{config.branches}, {config.loss}", base.config["backbone"]
+            card = encoder_card(config, backbone, how, self.pictures.name, counts, steps, validation)
+            save_encoder(base, run / "encoder", card)
 
     def close(self) -> None:
         """Close the memory."""
@@ -168,21 +152,10 @@ class SupervisedSubject(AbstractSubject):
     def record(self) -> dict[str, Any]:
         """Encoder, data and how it was split, memory, and what both encoders were trained on before."""
         base, pictures, parts = self.objective.network.base, self.pictures, self.parts
-        sizes = {name: len(getattr(parts, name)) for name in ("train", "validation", "test")}
-        config, found = self.config, self.found
+        config, found, counts = self.config, self.found, self.objective.counts.cpu().numpy()
         return {
             "encoder": None if base is None else {"backbone": base.config["backbone"], "spec": base.spec.as_record()},
-            "data": {
-                "name": pictures.name,
-                "pictures": len(pictures.labels),
-                "splits": {"train": list(pictures.classes)},
-                "classes": list(pictures.classes),
-                "counts": self.objective.counts.tolist(),
-                "parts": sizes,
-                "size": int(pictures.pixels.shape[1]),
-                "channels": int(pictures.pixels.shape[3]),
-                "digest": self.digest,
-            },
+            "data": data_record(pictures, parts, counts, self.digest),
             "split_rule": parts.rule,
             "note": self.note,
             "memory": None if found is None else memory_record(found),

@@ -1,10 +1,11 @@
-"""Pictures of all classes for rac: opened at the larger of its two encoders' sizes, and some of them held out."""
+"""Pictures of all classes: opened, for rac at the larger of its two encoders' sizes, and some of them held out."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from modicum.configs import Train
+from modicum.configs.long_tail import RAC
 from modicum.data.holdout import Holdout, holdout
 from modicum.data.picture_set import PictureSet
 from modicum.data.picture_splits import open_split_pictures
@@ -14,7 +15,7 @@ from modicum.training.supervised_networks import base_size
 
 
 def open_all_classes(config: Train, progress: Progress | None = None) -> tuple[Train, PictureSet]:
-    """(configuration with the base branch's picture size, pictures at that size or the larger one of the memory's encoder).
+    """(configuration with the trained encoder's picture size, pictures at that size or at a memory's encoder's larger one).
 
     A step's pictures are augmented once, at the larger size, and each encoder resizes them to its own. Errors as
     `open_split_pictures`, and `ConfigError` where an encoder cannot be found.
@@ -29,7 +30,7 @@ def open_all_classes(config: Train, progress: Progress | None = None) -> tuple[T
 
     pictures = opened(base_size(config))
     size = int(pictures.pixels.shape[1])
-    if config.branches != "base":
+    if config.method == RAC and config.branches != "base":
         larger = loaded_encoder(config).spec.size
         pictures = opened(larger) if larger > size else pictures
     return replace(config, image_size=size), pictures

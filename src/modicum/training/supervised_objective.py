@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from modicum.augmentation.rand_augment import rand_augment
-from modicum.backbones.batch_norm import Buffers, copy_buffers, forward_training
+from modicum.backbones.batch_norm import Buffers
 from modicum.configs import Train
 from modicum.data.class_balanced import balanced_batch, class_rows, progressive_batch, square_root_batch
 from modicum.data.pictures import PictureSet
@@ -29,9 +29,17 @@ from modicum.errors import ConfigError, DataError
 from modicum.losses.long_tail import LOSSES, LongTailLoss
 from modicum.retrieval.embedding import fitted
 from modicum.retrieval.rac import RAC
-from modicum.runtime import Ranks, philox
+from modicum.runtime import Ranks
 from modicum.training.classical import epoch_batch
-from modicum.training.objectives import AbstractObjective, DropSchedule, Part, resident
+from modicum.training.objectives import (
+    AbstractObjective,
+    DropSchedule,
+    Part,
+    own_places,
+    resident,
+    seed_dropout,
+    training_features,
+)
 
 Ints = NDArray[np.int64]
 
@@ -103,21 +111,17 @@ class SupervisedObjective(AbstractObjective):
             base.eval()
             with torch.no_grad():
                 return base(x), {}
-        features, buffers = forward_training(base, x, copy_buffers(base))
-        if not bool(torch.isfinite(features).all()):
-            raise DataError("features of the training pictures are not finite")
-        return features, buffers
+        return training_features(base, x)
 
     def part(self, step: int, here: Ranks) -> Part:
         """This process's part: pictures from r B/R on of the step's."""
         places = self.batch(step)
-        each = len(places) // here.size
-        mine = slice(here.rank * each, (here.rank + 1) * each)
+        mine = own_places(len(places), here)
         x = self._pictures(places, mine, step)
         if self.network.base is not None:
             self.dropping.set(step)
         self.network.train()
-        torch.manual_seed(int(philox(self.config.seed, f"dropout/{here.rank}", step).integers(2**62)))
+        seed_dropout(self.config.seed, step, here)
         features, buffers = self._features(x)
         ids = torch.from_numpy(self.ids[places[mine]])
         try:

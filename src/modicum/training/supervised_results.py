@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from modicum.configs import Evaluate, require
-from modicum.errors import DataError
 from modicum.evaluation.accuracy import confusion_counts
 from modicum.evaluation.long_tail import LongTailResult, long_tail_result
 from modicum.files import write_json
@@ -28,8 +27,9 @@ from modicum.training.artifacts import write_artifacts
 from modicum.training.memories import MEMORY, ids_in, memory_digest, trained_before
 from modicum.training.regression_results import evaluate_regression, is_regression_run
 from modicum.training.retrieval_panels import panel_places, retrieval_panels
-from modicum.training.supervised_runs import SupervisedRun, Tested, is_supervised_run, load_supervised, tested_pictures
+from modicum.training.supervised_runs import SupervisedRun, is_supervised_run, load_supervised
 from modicum.training.supervised_scoring import Scored, score_pictures, voted, with_neighbours
+from modicum.training.supervised_tests import Tested, tested_pictures
 
 Ints = NDArray[np.int64]
 BRANCHES = ("base", "retrieval", "both")
@@ -94,8 +94,6 @@ def prepare(config: Evaluate, progress: Progress | None = None) -> tuple[Supervi
     loaded.network.to(device(config.device))
     _adjust(loaded, config)
     tested = tested_pictures(loaded, config.split, config.data, config.root, config.group, progress)
-    if not len(tested.rows):
-        raise DataError(f"split: {config.split} of {tested.pictures.name} holds no pictures in this run; take test")
     return loaded, tested
 
 
