@@ -67,6 +67,14 @@ def show_branches(record: Mapping[str, Any]) -> None:
     print(f"many, medium, few: {many}, {medium} and {few} classes of more than 100, 20 to 100 and fewer training pictures")
     print(f"Intervals are over {record['interval_over']};")
     print("what another training would change is not in them.")
+    for gap in record.get("differences", ()):
+        sure = "" if gap["ci95"] is None else f" ± {100 * gap['ci95']:.2f}"
+        told = f"{gap['gained']:,} pictures became right and {gap['lost']:,} wrong"
+        undecided = "" if gap["excludes_zero"] else " (undecided)"
+        print(f"{gap['later']} minus {gap['first']}: {100 * gap['difference']:+.2f}{sure} points, {told}{undecided}")
+    if "baseline" in record:
+        _show_adaptation(record)
+        return
     memory = record["memory"]
     if memory is not None:
         print(f"memory: {memory['items']:,} items in {memory['store']}, {record['neighbours']} of them for each picture")
@@ -75,6 +83,16 @@ def show_branches(record: Mapping[str, Any]) -> None:
     for name, told in (("base branch", "base"), ("memory's encoder", "encoder")):
         if record["pretraining"][told] is not None:
             print(f"pre-training of the {name}: {record['pretraining'][told]}")
+
+
+def _show_adaptation(record: Mapping[str, Any]) -> None:
+    """Say what a run of Meta-Neighborhoods adapts by, or which neighbours of a baseline vote."""
+    found = record["learned"]
+    if record["entries"] is not None:
+        rate = f"at a rate of {found['rate']:.3g} (learned, {record['rates']})"
+        print(f"inner steps: {record['inner_steps']} on {record['entries']:,} entries, T {found['temperature']:.3g}, {rate}")
+    if record["neighbours"] is not None:
+        print(f"knn: votes of {record['neighbours']} training pictures, by cosines of features")
 
 
 def show_edit(record: Mapping[str, Any]) -> None:

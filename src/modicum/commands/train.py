@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from modicum.commands.output import percent
@@ -10,19 +11,47 @@ from modicum.commands.progress import progress
 from modicum.configs import Evaluate, Train
 from modicum.configs.gradient import takes_only_its_ways
 from modicum.configs.long_tail import RAC
+from modicum.configs.neighborhoods import NEIGHBORHOODS, is_table
 from modicum.configs.regression import is_regression
+from modicum.configs.supervised import SUPERVISED
 from modicum.runtime import ranks
+
+
+def _show_pictures(data: Mapping[str, Any]) -> None:
+    """Say which pictures train, validate and test."""
+    parts = ", ".join(f"{count:,} {name}" for name, count in data["parts"].items())
+    print(f"data: {data['name']}, {data['pictures']:,} pictures of {len(data['classes'])} classes: {parts}")
 
 
 def _show_rac(record: Mapping[str, Any]) -> None:
     """Say what was trained on, what the memory is, and what both encoders had seen before."""
-    data, memory, before = record["data"], record["memory"], record["pretraining"]
-    parts = ", ".join(f"{count:,} {name}" for name, count in data["parts"].items())
-    print(f"data: {data['name']}, {data['pictures']:,} pictures of {len(data['classes'])} classes: {parts}")
+    memory, before = record["memory"], record["pretraining"]
+    _show_pictures(record["data"])
     if before["base"] is not None:
         print(f"base branch: pre-training {before['base']}")
     if memory is not None:
         print(f"memory: {memory['items']:,} items; pre-training of its encoder {before['encoder']}")
+
+
+def _show_neighborhoods(run: Path, record: Mapping[str, Any]) -> None:
+    """Say what was trained on, what the dictionary is, and what rate its steps have learned."""
+    from modicum.training.neighborhoods.results import learned
+    from modicum.training.neighborhoods.runs import load_neighborhoods
+
+    _show_pictures(record["data"])
+    loaded = load_neighborhoods(run)
+    trained, found, sizes = loaded.config, learned(loaded), record["parameters"]
+    print(f"parameters: {sizes['encoder']:,} of the encoder {trained.backbone}, {sizes['others']:,} behind it")
+    if trained.baseline != "none":
+        print(f"baseline: {trained.baseline}, {trained.output_layer} layer, nothing adapts")
+        return
+    low, high = found["rate_ends"]
+    ends = f" on average, {low:.3g} to {high:.3g}" if trained.inner_rates == "diagonal" else ""
+    how = "learned" if trained.learn_temperature else "fixed"
+    print(f"dictionary: {trained.entries:,} entries, T {found['temperature']:.3g} ({how})")
+    print(
+        f"inner steps: {trained.inner_steps}, at a rate of {found['rate']:.3g}{ends} (learned, from {trained.inner_rate:g})"
+    )
 
 
 def run(config: Train) -> int:
@@ -39,6 +68,8 @@ def run(config: Train) -> int:
     parts = ", ".join(f"{len(names)} {name}" for name, names in data["splits"].items())
     if config.method == RAC:
         _show_rac(record)
+    elif config.method == NEIGHBORHOODS and not is_table(config):
+        _show_neighborhoods(result.run, record)
     elif regression:
         print(f"data: {data['name']}, tasks: {parts or 'a new one for every number'}")
     else:
@@ -54,7 +85,7 @@ def run(config: Train) -> int:
     if result.validation is not None and regression:
         print(f"best validation error: {result.validation:.4f} (mean squared)")
     elif result.validation is not None:
-        balanced = "balanced " if config.method == RAC else ""
+        balanced = "balanced " if config.method in SUPERVISED else ""
         print(f"best {balanced}validation accuracy: {percent(result.validation)}")
     print(f"run: {result.run} ({result.steps} steps)")
     others = not regression and takes_only_its_ways(config) and config.ways != Evaluate.ways

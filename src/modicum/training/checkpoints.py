@@ -20,7 +20,7 @@ from modicum.errors import FileFormatError
 from modicum.files import read_tensors, write_tensors
 
 LAST, BEST = Path("checkpoints/last.safetensors"), Path("checkpoints/best.safetensors")
-OF_ALL_CLASSES: Mapping[str, str] = {"classical": "encoder.", "rac": "base."}
+OF_ALL_CLASSES: Mapping[str, str] = {"classical": "encoder.", "rac": "base.", "meta-neighborhoods": "encoder."}
 """Methods that train on pictures of all classes at once -> what the names of their encoder's tensors begin with."""
 
 

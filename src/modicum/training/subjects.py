@@ -48,6 +48,10 @@ class AbstractSubject(ABC):
     def record(self) -> dict[str, Any]:
         """What config.json says of the data, and of the network beside its options."""
 
+    def finish(self, run: Path) -> None:
+        """Write into `run` what takes the finished training; the first process calls it once, behind the last step."""
+        return
+
     def close(self) -> None:
         """Release what was held open for the training."""
         return

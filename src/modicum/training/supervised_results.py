@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,24 +17,28 @@ from numpy.typing import NDArray
 from torch import nn
 
 from modicum.configs import Evaluate, require
-from modicum.evaluation.accuracy import confusion_counts
-from modicum.evaluation.long_tail import LongTailResult, long_tail_result
-from modicum.files import write_json
+from modicum.evaluation.long_tail import LongTailResult
 from modicum.retrieval.decoupling import tau_normalised_layer
 from modicum.runtime import Progress, device, require_one_process
-from modicum.training.artifacts import write_artifacts
 from modicum.training.memories import MEMORY, ids_in, memory_digest, trained_before
+from modicum.training.neighborhoods.runs import is_neighborhoods_run
 from modicum.training.regression_results import evaluate_regression, is_regression_run
 from modicum.training.retrieval_panels import panel_places, retrieval_panels
+from modicum.training.supervised_outputs import (
+    OF_TASKS,
+    by_class,
+    check_pictures_evaluation,
+    described,
+    given_options,
+    prediction_arrays,
+    write_result,
+)
 from modicum.training.supervised_runs import SupervisedRun, is_supervised_run, load_supervised
 from modicum.training.supervised_scoring import Scored, score_pictures, voted, with_neighbours
 from modicum.training.supervised_tests import Tested, tested_pictures
 
 Ints = NDArray[np.int64]
 BRANCHES = ("base", "retrieval", "both")
-OF_TASKS = ("splits", "ways", "shots", "queries", "points", "tasks", "head", "ensemble", "batch_norm", "inner_steps",
-            "tasks_file", "drop_small")  # fmt: skip
-"""Options of `evaluate` about few-shot tasks."""
 OF_RAC = ("memory", "neighbours", "votes", "interpolation", "tau_norm", "group", "without_source")
 """Options of `evaluate` about runs of rac."""
 
@@ -45,9 +48,12 @@ def other_evaluation(config: Evaluate) -> Callable[[Evaluate, Progress | None], 
 
     `ConfigError` for options of rac where the run is another one.
     """
+    if is_neighborhoods_run(config.run):
+        from modicum.training.neighborhoods.results import evaluate_neighborhoods
+
+        return evaluate_neighborhoods
     if not is_supervised_run(config.run):
-        usual = Evaluate(run=config.run)
-        given = [name for name in OF_RAC if getattr(config, name) != getattr(usual, name)]
+        given = [name for name in given_options(config) if name in OF_RAC]
         require(not given, f"{', '.join(given)}: for runs of rac, and {config.run} is none; leave it out")
         return (lambda asked, _: evaluate_regression(asked)) if is_regression_run(config.run) else None
     from modicum.training.memory_edits import evaluate_without_source
@@ -57,12 +63,7 @@ def other_evaluation(config: Evaluate) -> Callable[[Evaluate, Progress | None], 
 
 def check_evaluation(config: Evaluate) -> None:
     """Raise `ConfigError` for options that only few-shot tasks have, and for an unknown split."""
-    usual = Evaluate(run=config.run)
-    given = [field.name for field in fields(config) if getattr(config, field.name) != getattr(usual, field.name)]
-    tasks = [name for name in given if name in OF_TASKS]
-    require(not tasks, f"{', '.join(tasks)}: about few-shot tasks, and {config.run} is a run of rac; leave it out")
-    known = ("train", "val", "test")
-    require(config.split in known, f"split: expected one of {', '.join(known)}, found {config.split!r}")
+    check_pictures_evaluation(config, "rac", (*OF_TASKS, "inner_steps"))
 
 
 def evaluate_supervised(config: Evaluate, progress: Progress | None = None) -> dict[str, Any]:
@@ -74,7 +75,7 @@ def evaluate_supervised(config: Evaluate, progress: Progress | None = None) -> d
     loaded, tested = prepare(config, progress)
     measured = measure(config, loaded, tested, progress)
     result = result_of(config, loaded, tested, measured)
-    _write(config, Path(config.run), result, _arrays(config, loaded, tested, measured))
+    write_result(config, result_file(config, result), result, _arrays(config, loaded, tested, measured))
     return {"schema": 1, **result}
 
 
@@ -110,9 +111,7 @@ def measure(config: Evaluate, loaded: SupervisedRun, tested: Tested, progress: P
             pixels = tested.at(loaded.found.encoder).pixels
             scored = with_neighbours(scored, loaded.found, loaded.network.k, pixels, tested.rows, where, ids)
         predicted |= voted(scored, loaded.classes, config.interpolation)
-    counts, groups = np.array(loaded.record["data"]["counts"]), tested.groups
-    found = {name: long_tail_result(tested.labels, guess, counts, groups) for name, guess in predicted.items()}
-    return Measured(scored, predicted, found, 0 if ids is None else int((ids >= 0).sum()))
+    return Measured(scored, predicted, by_class(loaded, tested, predicted), 0 if ids is None else int((ids >= 0).sum()))
 
 
 def _adjust(loaded: SupervisedRun, config: Evaluate) -> None:
@@ -130,7 +129,6 @@ def _adjust(loaded: SupervisedRun, config: Evaluate) -> None:
 def result_of(config: Evaluate, loaded: SupervisedRun, tested: Tested, measured: Measured) -> dict[str, Any]:
     """The result, as JSON."""
     trained, record, memory = loaded.config, loaded.record, loaded.found
-    rows = [{"branch": name, **result.row()} for name, result in measured.found.items()]
     pretraining = dict(record["pretraining"])
     now = None
     if memory is not None:
@@ -139,14 +137,11 @@ def result_of(config: Evaluate, loaded: SupervisedRun, tested: Tested, measured:
                "digest": memory_digest(memory.memory), "sources": memory.memory.stats().sources}  # fmt: skip
         pretraining["encoder"] = pretraining["encoder"] or trained_before(info.encoder)
     return {
-        "kind": "evaluate", "measure": "branches", "run": Path(config.run).name, "data": tested.pictures.name,
-        "split": config.split, "seed": trained.seed, "method": trained.method, "branches": trained.branches,
-        "loss": trained.loss, "sampler": trained.sampler, "decouple": trained.decouple, "backbone": trained.backbone,
-        "steps": record["step"], "neighbours": loaded.network.k, "tau_norm": config.tau_norm,
-        "interpolation": config.interpolation if config.votes else None, "interval_over": rows[0]["interval_over"],
-        "tested": tested.over, "pretraining": pretraining, "memory": now, "trained_memory": record["memory"], "rows": rows,
-        "in_memory": measured.held, "classes": list(loaded.classes), "counts": record["data"]["counts"],
-        "test_pictures": np.bincount(tested.labels, minlength=len(loaded.classes)).tolist(),
+        **described(config, loaded, tested, measured.found),
+        "branches": trained.branches, "loss": trained.loss, "sampler": trained.sampler, "decouple": trained.decouple,
+        "neighbours": loaded.network.k, "tau_norm": config.tau_norm,
+        "interpolation": config.interpolation if config.votes else None,
+        "pretraining": pretraining, "memory": now, "trained_memory": record["memory"], "in_memory": measured.held,
     }  # fmt: skip
 
 
@@ -154,13 +149,7 @@ def _arrays(config: Evaluate, loaded: SupervisedRun, tested: Tested, measured: M
     """What the report draws: labels, predictions of every row, what was retrieved, for some pictures with the pictures."""
     scored, predicted = measured.scored, measured.predicted
     last = list(predicted)[len(scored.logits()) - 1]
-    parts: dict[str, Any] = {
-        "classes": np.array(loaded.classes),
-        "confusion": confusion_counts(tested.labels, predicted[last], len(loaded.classes)),
-        "true": tested.labels,
-        "pictures": np.array([tested.pictures.ids[row] for row in tested.rows]),
-    }
-    parts |= {f"predicted_{name}": guess for name, guess in predicted.items()}
+    parts = prediction_arrays(loaded, tested, predicted, last)
     if scored.neighbours is not None:
         words = [item.label or "" for row in scored.items for item in row]
         names, numbers = np.unique(words, return_inverse=True)
@@ -171,14 +160,6 @@ def _arrays(config: Evaluate, loaded: SupervisedRun, tested: Tested, measured: M
             places = panel_places(tested.labels, np.array(loaded.record["data"]["counts"]))
             parts |= retrieval_panels(scored, predicted, tested.pictures, tested.rows, tested.labels, loaded.classes, places)
     return parts
-
-
-def _write(config: Evaluate, run: Path, result: dict[str, Any], parts: dict[str, Any]) -> None:
-    file = result_file(config, result)
-    write_artifacts(run, file, parts)
-    write_json(file, result)
-    if config.json:
-        write_json(config.json, result)
 
 
 def result_file(config: Evaluate, result: Mapping[str, Any]) -> Path:

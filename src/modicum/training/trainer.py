@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from modicum.configs import Train
-from modicum.configs.long_tail import RAC, first_stage, second_stage
+from modicum.configs.long_tail import first_stage, second_stage
+from modicum.configs.supervised import SUPERVISED
 from modicum.errors import ConfigError, DataError, TrainingError
 from modicum.files import make_folder
 from modicum.runtime import Progress, Ranks, device
@@ -24,12 +25,13 @@ from modicum.training.checkpoints import BEST, LAST, read_checkpoint, restore_le
 from modicum.training.interrupts import ctrl_c_between_steps
 from modicum.training.kept import Kept
 from modicum.training.logs import RunLog
+from modicum.training.patience import Patience
 from modicum.training.processes import first_alone, local_device, processes, sum_buffers, sum_gradients, summed, wait
 from modicum.training.regression import RegressionTasks
 from modicum.training.runs import environment, read_record, require_same, require_same_data, write_run
 from modicum.training.schedules import learning_rate_factor
-from modicum.training.steps import clip_gradients, finite_gradients, make_optimizer
-from modicum.training.subject_of import Data, make_subject, open_data
+from modicum.training.steps import clip_gradients, diverged, finite_gradients, make_optimizer
+from modicum.training.subject_of import Data, fit_at_once, make_subject, open_data
 from modicum.training.subjects import AbstractSubject
 
 LOG_EVERY = 50
@@ -64,6 +66,7 @@ class Trainer:
         self.optimizer = self.objective.optimizer or make_optimizer(self.module, config)
         self.kept = Kept(config, self.subject.validated)
         self.best: float | None = None
+        self.patience = Patience(config.patience)
         self.step, self.skipped, self.seconds, self.started = 0, 0, 0.0, time.monotonic()
 
     def resume(self) -> None:
@@ -79,6 +82,7 @@ class Trainer:
         self.step, self.best, self.seconds = record["step"], record["best"], record.get("seconds", 0.0)
         self.skipped = record.get("skipped", 0)
         self.kept.resume(record.get("kept", []))
+        self.patience.since = record.get("since_best", 0)
 
     def spent(self) -> float:
         """Seconds of training so far, over all starts."""
@@ -132,13 +136,7 @@ class Trainer:
         return float("nan"), float("nan")
 
     def _diverged(self, value: float, otherwise: str = "its logits overflowed") -> str:
-        bad = [name for name, p in self.module.named_parameters() if not bool(torch.isfinite(p).all())]
-        cause = f"parameter {bad[0]!r} is not finite since an earlier step" if bad else otherwise
-        return (
-            f"the loss is {value} at step {self.step}: {cause}; the likely cause is a learning rate of "
-            f"{self.config.learning_rate} that is too high for --optimizer {self.config.optimizer}: start again with a "
-            f"tenth of it and another --out. What {self.run} holds from before is whole"
-        )
+        return diverged(self.module, self.config, self.step, value, otherwise)
 
     def validate(self, log: RunLog | None) -> None:
         """Score the validation tasks, keep the best weights, write the last checkpoint."""
@@ -150,6 +148,7 @@ class Trainer:
             sign = -1 if measure == "mse" else 1
             better = self.best is None or sign * interval.mean > sign * self.best
             self.best = interval.mean if better else self.best
+            self.patience.after_validation(better)
             if self.config.keep_best:
                 self.kept.after_validation(self.step, sign * interval.mean, self._write_kept)
         if better:
@@ -163,7 +162,7 @@ class Trainer:
     def _save(self, which: Path, optimizer: torch.optim.Optimizer | None) -> None:
         if self.here.rank == 0:
             record = {"step": self.step, "skipped": self.skipped, "best": self.best, "kept": self.kept.scores}
-            record["seconds"] = round(self.spent(), 3)
+            record |= {"seconds": round(self.spent(), 3), "since_best": self.patience.since}
             save_checkpoint(self.run / which, self.module, optimizer, self.config, record)
 
     def _write_kept(self, path: Path) -> None:
@@ -180,9 +179,12 @@ class Trainer:
         log.write("train", self.step, {**values, "seconds": round(self.spent(), 3), "skipped": self.skipped})
 
     def loop(self, log: RunLog | None, progress: Progress | None, stop: threading.Event) -> None:
-        """All remaining steps, with a log line every 50, and a validation and checkpoint every `validate_every`."""
+        """All remaining steps, with a log line every 50, and a validation and checkpoint every `validate_every`.
+
+        Ends before where `patience` validations brought nothing better.
+        """
         config, recent = self.config, []
-        while self.step < config.steps:
+        while self.step < config.steps and not self.patience.over:
             recent.append(self.advance())
             if self.step % LOG_EVERY == 0 or self.step == config.steps:
                 self._log(log, [each for each in recent if np.isfinite(each[0])])
@@ -212,11 +214,13 @@ def train(config: Train, progress: Progress | None = None, tasks: RegressionTask
     with processes(device(config.device)) as here:
         if (run / "config.json").exists() and not config.resume:
             raise ConfigError(f"out: {run} already holds a run; give --resume to go on with it, or another --out")
-        if config.method not in ("classical", RAC) and config.batch < here.size:
+        if config.method not in ("classical", *SUPERVISED) and config.batch < here.size:
             raise ConfigError(f"batch: {config.batch} tasks cannot be shared by {here.size} processes; take {here.size}")
         told = progress if here.rank == 0 else None
         with first_alone(here):
             config, data = open_data(config, tasks, told)
+            if (validation := fit_at_once(config, data)) is not None:
+                return TrainResult(run, 0, validation)
         with torch.random.fork_rng():
             return _trained(Trainer(config, data, here, told), told)
 
@@ -235,6 +239,8 @@ def _trained(trainer: Trainer, progress: Progress | None) -> TrainResult:
     try:
         with ctrl_c_between_steps() as stop:
             trainer.loop(log, progress, stop)
+        if first:
+            trainer.subject.finish(run)
     finally:
         if log is not None:
             log.close()
