@@ -49,9 +49,8 @@ def _show_neighborhoods(run: Path, record: Mapping[str, Any]) -> None:
     ends = f" on average, {low:.3g} to {high:.3g}" if trained.inner_rates == "diagonal" else ""
     how = "learned" if trained.learn_temperature else "fixed"
     print(f"dictionary: {trained.entries:,} entries, T {found['temperature']:.3g} ({how})")
-    print(
-        f"inner steps: {trained.inner_steps}, at a rate of {found['rate']:.3g}{ends} (learned, from {trained.inner_rate:g})"
-    )
+    rate = f"{found['rate']:.3g}{ends} (learned, from {trained.inner_rate:g})"
+    print(f"inner steps: {trained.inner_steps}, at a rate of {rate}")
 
 
 def run(config: Train) -> int:

@@ -6,11 +6,10 @@ import torch
 
 from modicum.configs import Train
 from modicum.configs.long_tail import RAC
-from modicum.configs.neighborhoods import is_table
 from modicum.configs.neighborhoods import NEIGHBORHOODS, is_table
 from modicum.configs.regression import is_regression
-from modicum.configs.tables import WITHOUT_STEPS
 from modicum.configs.supervised import SUPERVISED
+from modicum.configs.tables import WITHOUT_STEPS
 from modicum.data.pictures import PictureSet, open_pictures
 from modicum.data.regression_tables import RegressionTable
 from modicum.runtime import Progress, Ranks

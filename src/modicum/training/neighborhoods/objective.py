@@ -20,8 +20,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from modicum.augmentation.auto_augment import Kind, augment_pictures
 from modicum.configs import Train
-from modicum.configs.neighborhoods import Augmentation, torch_weight_decay
+from modicum.configs.neighborhoods import torch_weight_decay
 from modicum.data.pictures import PictureSet
 from modicum.episodes.cutting import Pixels, gather
 from modicum.memory.dictionary import drop_entries
@@ -42,7 +43,7 @@ from modicum.training.steps import grouped_optimizer
 Ints = NDArray[np.int64]
 
 
-def augmentation_of(config: Train, channels: int) -> Augmentation:
+def augmentation_of(config: Train, channels: int) -> Kind:
     """The augmentation asked for; usual: AutoAugment for colour, crops for grey pictures, which may not be mirrored."""
     if config.augmentation != "usual":
         return config.augmentation
@@ -86,10 +87,7 @@ class NeighborhoodsObjective(AbstractObjective):
         places = epoch_batch(self.labels, config.batch_pictures, config.seed, step)
         mine = own_places(len(places), here)
         x = gather(self.pixels, self.rows[places[mine]], self.device)
-        if self.augmentation != "none":
-            from modicum.augmentation.auto_augment import augment_pictures
-
-            x = augment_pictures(x, config.seed, step, mine, self.augmentation)
+        x = augment_pictures(x, config.seed, step, mine, self.augmentation)
         self.dropping.set(step)
         self.module.train()
         seed_dropout(config.seed, step, here)
