@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from modicum.runtime import Progress
 if TYPE_CHECKING:
     from modicum.backbones.encoder import Encoder
 
+Answer = TypeVar("Answer")
 _BLOCK = 256  # pictures in memory at a time
 
 
@@ -61,6 +62,37 @@ def _read(path: str, encoder: Encoder) -> np.ndarray | str:
         return load_picture(path, encoder.spec.size, encoder.spec.channels)
     except ModicumError as error:
         return str(error).removeprefix(f"{path}: ")
+
+
+def predict_in_passes(
+    paths: Sequence[str],
+    size: int,
+    channels: int,
+    batch: int,
+    predict: Callable[[np.ndarray], Sequence[Answer]],
+    progress: Progress | None = None,
+) -> tuple[list[tuple[str, Answer]], list[tuple[str, str]]]:
+    """((path, answer) of pictures that could be read, (path, message) of those that could not), `batch` at a time.
+
+    paths: files, and folders of them. predict: pictures (n, size, size, channels) uint8, n up to `batch` -> n answers.
+    """
+    from modicum.data.images import load_picture
+
+    files, problems = picture_files(paths)
+    rows: list[tuple[str, Answer]] = []
+    for start in range(0, len(files), batch):
+        good, pixels = [], []
+        for path in files[start : start + batch]:
+            try:
+                pixels.append(load_picture(path, size, channels))
+                good.append(path)
+            except ModicumError as error:
+                problems.append((path, str(error).removeprefix(f"{path}: ")))
+        if good:
+            rows += zip(good, predict(np.stack(pixels)), strict=True)
+        if progress is not None:
+            progress(min(start + batch, len(files)), len(files))
+    return rows, problems
 
 
 def predict_files(

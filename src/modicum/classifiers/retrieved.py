@@ -14,9 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from modicum.classifiers.predicting import picture_files
-from modicum.data.images import load_picture
-from modicum.errors import ModicumError
+from modicum.classifiers.predicting import predict_in_passes
 from modicum.memory.types import Item
 from modicum.retrieval.rac import Branches
 from modicum.runtime import Progress
@@ -64,21 +62,13 @@ def predict_retrieving(
     """Predictions for picture files and for all pictures in folders. top: labels told, neighbours: items told of each."""
     where = device or torch.device("cpu")
     run.network.to(where).eval()
-    files, found = picture_files(paths)
-    problems = list(found)
-    rows: list[tuple[str, BranchPrediction]] = []
-    for start in range(0, len(files), PASS):
-        good, pixels = [], []
-        for path in files[start : start + PASS]:
-            try:
-                pixels.append(load_picture(path, run.record["data"]["size"], run.record["data"]["channels"]))
-                good.append(path)
-            except ModicumError as error:
-                problems.append((path, str(error).removeprefix(f"{path}: ")))
-        if good:
-            rows += zip(good, _predicted(run, np.stack(pixels), where, top, neighbours), strict=True)
-        if progress is not None:
-            progress(min(start + PASS, len(files)), len(files))
+    data = run.record["data"]
+
+    def predict(pixels: np.ndarray) -> list[BranchPrediction]:
+        """Predictions of up to PASS pictures (n, H, W, C)."""
+        return _predicted(run, pixels, where, top, neighbours)
+
+    rows, problems = predict_in_passes(paths, data["size"], data["channels"], PASS, predict, progress)
     return BranchAnswers(tuple(rows), tuple(problems))
 
 

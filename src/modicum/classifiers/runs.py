@@ -74,10 +74,11 @@ def request_of_run(run: Path | str, head: str | None = None, folds: int = 5, see
     train none); another name for that head, its settings chosen as in `fit`. "mct" also takes the lengths of a run of
     mct-transductive.
     """
+    from modicum.training.checkpoints import OF_ALL_CLASSES
     from modicum.training.runs import load_learner
 
     learner, config, _ = load_learner(run)
-    own = "auto" if config.method in ("classical", "rac", *GRADIENT_METHODS) else config.method
+    own = "auto" if config.method in (*OF_ALL_CLASSES, *GRADIENT_METHODS) else config.method
     plain = Request("auto", folds, seed)
     if head == "mct" and config.method in LEARNED_BY and trained_lengths(learner.head) is not None:
         own = "mct"

@@ -1,4 +1,4 @@
-"""`modicum predict`: labels, probabilities and the nearest support pictures of pictures; of rac, what was retrieved."""
+"""`modicum predict`: labels, probabilities and the nearest support pictures of pictures; of runs, what they read."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 from modicum.commands.output import percent, show_table, write_result
 from modicum.commands.progress import progress
 from modicum.configs import Predict
+from modicum.configs.long_tail import RAC
+from modicum.configs.neighborhoods import NEIGHBORHOODS
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
+    from modicum.classifiers.attending import AttendingAnswers
     from modicum.classifiers.predicting import Answers
     from modicum.classifiers.retrieved import BranchAnswers
 
@@ -86,12 +89,78 @@ def show_retrieving(answers: BranchAnswers, top: int) -> None:
     print("scores only rank: they are not calibrated")
 
 
-def _is_rac(folder: str) -> bool:
+def record_attending(answers: AttendingAnswers) -> dict[str, Any]:
+    """The answers of a run of Meta-Neighborhoods as a record: scores, the label before adaptation, what was attended to."""
+    rows = [
+        {
+            "image": image,
+            "label": found.label,
+            "score": found.score,
+            "top": [{"label": label, "score": value} for label, value in found.top],
+            "before": found.before,
+            "entries": [entry._asdict() for entry in found.entries],
+            "neighbours": [voter._asdict() for voter in found.voters],
+        }
+        for image, found in answers.rows
+    ]
+    return {"rows": rows, "problems": [{"image": image, "message": message} for image, message in answers.problems]}
+
+
+def show_attending(answers: AttendingAnswers, top: int) -> None:
+    """Print a line for each picture: label, score, the label before adaptation, entries or training pictures it is near."""
+    columns = ["image", "label", "score", *(["other labels"] if top > 1 else []), "before", "entries attended to, or voters"]
+    lines: list[Sequence[object]] = []
+    for image, found in answers.rows:
+        others = ", ".join(f"{label} {percent(p, 1)}" for label, p in found.top[1:])
+        entries = [f"{near.entry} {near.label} ({percent(near.weight, 2)})" for near in found.entries]
+        voters = [f"{near.id} {near.label} ({near.similarity:.3f})" for near in found.voters]
+        told = ", ".join([*entries, *voters]) or "-"
+        score = percent(found.score, 1)
+        lines.append([image, found.label, score, *([others] if top > 1 else []), found.before or "-", told])
+    if lines:
+        show_table("", columns, lines)
+    print("scores only rank: they are not calibrated")
+
+
+def _method(folder: str) -> str | None:
+    """The method of a run on pictures of all classes; None for anything else."""
     if not (Path(folder) / "config.json").is_file():
-        return False
+        return None
+    from modicum.training.neighborhoods.runs import is_neighborhoods_run
     from modicum.training.supervised_runs import is_supervised_run
 
-    return is_supervised_run(folder)
+    if is_supervised_run(folder):
+        return RAC
+    return NEIGHBORHOODS if is_neighborhoods_run(folder) else None
+
+
+def _run_attending(config: Predict) -> int:
+    from modicum.classifiers.attending import predict_attending
+    from modicum.runtime import device
+    from modicum.training.neighborhoods.runs import load_neighborhoods
+
+    for name in ("reject", "memory"):
+        if getattr(config, name) is not None:
+            raise ConfigError(f"{name}: not for a run of {NEIGHBORHOODS}, and {config.classifier} is one; leave it out")
+    with progress("predicting") as tick:
+        answers = predict_attending(
+            load_neighborhoods(config.classifier),
+            config.images,
+            top=config.top,
+            neighbours=config.neighbours,
+            device=device(config.device),
+            progress=tick,
+        )
+    show_attending(answers, config.top)
+    return _told(config, answers.problems, record_attending(answers))
+
+
+def _told(config: Predict, problems: Sequence[tuple[str, str]], record: dict[str, Any]) -> int:
+    """Name what could not be predicted and write the record: 1 where there is any, else 0."""
+    for image, message in problems:
+        print(f"cannot predict: {image}: {message}", file=sys.stderr)
+    write_result(config.json, record)
+    return 1 if problems else 0
 
 
 def _run_retrieving(config: Predict) -> int:
@@ -111,16 +180,14 @@ def _run_retrieving(config: Predict) -> int:
             progress=tick,
         )
     show_retrieving(answers, config.top)
-    for image, message in answers.problems:
-        print(f"cannot predict: {image}: {message}", file=sys.stderr)
-    write_result(config.json, record_retrieving(answers))
-    return 1 if answers.problems else 0
+    return _told(config, answers.problems, record_retrieving(answers))
 
 
 def run(config: Predict) -> int:
     """Predict and print; broken pictures are named, the others are predicted all the same: then 1, else 0."""
-    if _is_rac(config.classifier):
-        return _run_retrieving(config)
+    method = _method(config.classifier)
+    if method is not None:
+        return _run_retrieving(config) if method == RAC else _run_attending(config)
     from modicum.classifiers.predicting import predict_files
     from modicum.classifiers.storage import load_classifier, load_encoder_of
 
@@ -139,9 +206,7 @@ def run(config: Predict) -> int:
             progress=tick,
         )
     show(answers, config.top)
-    for image, message in answers.problems:
-        print(f"cannot predict: {image}: {message}", file=sys.stderr)
+    code = _told(config, answers.problems, record(answers))
     if answers.note:
         print(answers.note)
-    write_result(config.json, record(answers))
-    return 1 if answers.problems else 0
+    return code

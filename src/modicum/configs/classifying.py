@@ -46,15 +46,15 @@ class Fit:
 
 @dataclass(frozen=True)
 class Predict:
-    """Labels, probabilities and the nearest support pictures of pictures; of a run of rac, what it retrieved."""
+    """Labels, probabilities and the nearest support pictures of pictures; of runs on all classes, what they read."""
 
-    classifier: str  # folder made by `fit`, `extend` or `adapt`, or a RUN of `train --method rac`
+    classifier: str  # folder made by `fit`, `extend` or `adapt`, or a RUN of rac or meta-neighborhoods
     images: list[str]  # picture files or folders of pictures
     top: int = 3  # how many labels to show
     reject: float | None = None  # say "none of these" at this rate of wrongly rejected pictures of known classes, 0..1
-    neighbours: int = 3  # how many support pictures, or items that were retrieved, to show
+    neighbours: int = 3  # how many support pictures, items that were retrieved, or entries attended to, to show
     memory: str | None = None  # runs of rac: read this memory instead of the run's (of the same encoder)
-    device: str = "auto"  # runs of rac: auto | cpu | cuda
+    device: str = "auto"  # runs of rac or meta-neighborhoods: auto | cpu | cuda
     json: str | None = None  # write the result here
 
     def __post_init__(self) -> None:
