@@ -34,7 +34,7 @@ each operation is applied with probability 0.5 (`probability`; Cubuk et al. alwa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -178,9 +178,35 @@ def apply_operation(name: str, x: Tensor, a: Tensor) -> Tensor:
     """One of `OPERATIONS` on pictures (b, C, H, W) uint8 with signed strengths a (b,) in -1..1; new pictures."""
     if name == "identity":
         return x
+    a = a.float()
     if name in _COLOURS:
         return _COLOURS[name](x, a)
     return resample(x, _affine(name, a, x.shape[-1]).to(x.device))
+
+
+def apply_drawn(
+    x: Tensor,
+    names: Sequence[str],
+    operation: NDArray[np.int64],
+    signed: NDArray[np.float64],
+    apply: Callable[[str, Tensor, Tensor], Tensor] = apply_operation,
+) -> None:
+    """Each picture of x (B, C, H, W) uint8 by the operation names[operation (B,)] with signed strength (B,); in place.
+
+    Pictures of one operation go through it together.
+    """
+    strength = torch.from_numpy(signed)
+    for index in np.unique(operation).tolist():
+        if names[index] != "identity":
+            rows = torch.from_numpy(np.flatnonzero(operation == index))
+            there = rows.to(x.device)
+            x[there] = apply(names[index], x[there], strength[rows])
+
+
+def check_pictures(x: Tensor) -> None:
+    """Raise `DataError` unless x is uint8, square pictures of 1 or 3 channels (B, C, H, H)."""
+    if x.dtype != torch.uint8 or x.ndim != 4 or x.shape[1] not in (1, 3) or x.shape[2] != x.shape[3]:
+        raise DataError(f"x: expected square uint8 pictures (B, 1 or 3, H, H), found {x.dtype} {tuple(x.shape)}")
 
 
 def rand_augment(
@@ -202,20 +228,15 @@ def rand_augment(
     mine: the places (start, stop) that x has in the step's batch, where it is a part of it (default: all from 0 on).
     `DataError` for other pictures, `ConfigError` for numbers outside their ranges.
     """
-    if x.dtype != torch.uint8 or x.ndim != 4 or x.shape[1] not in (1, 3) or x.shape[2] != x.shape[3]:
-        raise DataError(f"x: expected square uint8 pictures (B, 1 or 3, H, H), found {x.dtype} {tuple(x.shape)}")
+    check_pictures(x)
     require(0 < crop <= 1, f"crop: expected more than 0 and at most 1, found {crop}")
     first = 0 if mine is None else mine.start
     every = draw_operations(
         first + len(x), seed, step, magnitude=magnitude, layers=layers, noise=noise, flip=flip, scale=scale,
         probability=probability,
     )  # fmt: skip
-    flips, scales, operations, strengths, signs = (part[first:] for part in every)
-    x = _window(x, torch.from_numpy(crop / scales).float(), torch.from_numpy(flips))
+    signed = every.strength * every.sign
+    x = _window(x, torch.from_numpy(crop / every.scale[first:]).float(), torch.from_numpy(every.flip[first:]))
     for layer in range(layers):
-        signed = torch.from_numpy(strengths[:, layer] * signs[:, layer]).float()
-        for index in np.unique(operations[:, layer]).tolist():
-            rows = torch.from_numpy(np.flatnonzero(operations[:, layer] == index))
-            there = rows.to(x.device)
-            x[there] = apply_operation(OPERATIONS[index], x[there], signed[rows])
+        apply_drawn(x, OPERATIONS, every.operation[first:, layer], signed[first:, layer])
     return x
