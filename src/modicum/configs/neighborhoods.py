@@ -59,6 +59,7 @@ def usual_of_neighborhoods(config: Train) -> Mapping[str, Any]:
         **USUAL,
         "backbone": TABLE_BACKBONE if table else BACKBONE,
         "temperature": 0.1 if table else 0.2,
+        "schedule": "constant" if table else USUAL["schedule"],
     }
     return {**values, **USUAL_SGD} if config.optimizer == "sgd" else values
 

@@ -72,6 +72,17 @@ def grouped_optimizer(groups: Sequence[tuple[nn.Module, float]], config: Train) 
     return (torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam)(decayed, config.learning_rate)
 
 
+def diverged(module: nn.Module, config: Train, step: int, value: float, otherwise: str) -> str:
+    """What to say of a loss `value` that is not finite at a step; otherwise: the cause where all parameters are finite."""
+    bad = [name for name, p in module.named_parameters() if not bool(torch.isfinite(p).all())]
+    cause = f"parameter {bad[0]!r} is not finite since an earlier step" if bad else otherwise
+    return (
+        f"the loss is {value} at step {step}: {cause}; the likely cause is a learning rate of "
+        f"{config.learning_rate} that is too high for --optimizer {config.optimizer}: start again with a "
+        f"tenth of it and another --out. What {config.out} holds from before is whole"
+    )
+
+
 def finite_gradients(parameters: Sequence[nn.Parameter]) -> bool:
     """Whether every entry of every gradient is finite; one look at all of them."""
     largest = [p.grad.detach().abs().amax() for p in parameters if p.grad is not None and p.numel()]

@@ -61,10 +61,13 @@ def make_subject(
     return PictureSubject(config, data, device, here)
 
 
-def fit_at_once(config: Train, data: Data) -> float | None:
-    """Fit what takes no steps (k-NN and trees on a table) and leave its run folder; the validation error, else None."""
+def fit_at_once(config: Train, data: Data) -> tuple[float | None] | None:
+    """Fit what takes no steps (k-NN and trees on a table) and leave its run folder; None for what takes steps.
+
+    The one thing it returns is the validation error, None where no rows validate.
+    """
     if not isinstance(data, RegressionTable) or config.baseline not in WITHOUT_STEPS:
         return None
     from modicum.training.tables.baselines import fit_baseline
 
-    return fit_baseline(config, data)
+    return (fit_baseline(config, data),)

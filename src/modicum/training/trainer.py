@@ -219,8 +219,8 @@ def train(config: Train, progress: Progress | None = None, tasks: RegressionTask
         told = progress if here.rank == 0 else None
         with first_alone(here):
             config, data = open_data(config, tasks, told)
-            if (validation := fit_at_once(config, data)) is not None:
-                return TrainResult(run, 0, validation)
+            if (fit := fit_at_once(config, data)) is not None:
+                return TrainResult(run, 0, *fit)
         with torch.random.fork_rng():
             return _trained(Trainer(config, data, here, told), told)
 

@@ -1,0 +1,1 @@
+"""Trainings on the rows of one table: Meta-Neighborhoods for regression and its baselines."""
