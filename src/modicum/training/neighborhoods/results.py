@@ -8,7 +8,7 @@
 | --baseline knn | `vanilla`, and `knn`, what the features of training pictures vote |
 
 Rows have what those of rac have. `differences` is paired: the share of right pictures in the later row minus that in the
-first, with the interval of `memory_edits.change`.
+first, with the interval of `memory_edits.change`. `dictionary` is what `panels.look` counts, None for the baselines.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from modicum.adaptation.neighborhoods.classifier import MetaNeighborhoods
 from modicum.configs import Evaluate, require
 from modicum.runtime import Progress, device, require_one_process
 from modicum.training.memory_edits import change
+from modicum.training.neighborhoods.panels import look
 from modicum.training.neighborhoods.runs import NeighborhoodsRun, load_neighborhoods
 from modicum.training.neighborhoods.scoring import Scored, score_pictures
 from modicum.training.neighborhoods.voting import vote, voters_of
@@ -81,8 +82,11 @@ def evaluate_neighborhoods(config: Evaluate, progress: Progress | None = None) -
         **_options(config, loaded, len(scored.logits) - 1),
         "differences": _differences(predicted, tested),
     }
-    file = result_file(config, result)
-    write_result(config, file, result, prediction_arrays(loaded, tested, predicted, list(predicted)[-1]))
+    counts = np.array(loaded.record["data"]["counts"])
+    looked = look(loaded.network, scored, tested, counts, config.pictures)
+    result["dictionary"] = None if looked is None else looked.record
+    parts = prediction_arrays(loaded, tested, predicted, list(predicted)[-1])
+    write_result(config, result_file(config, result), result, parts if looked is None else parts | looked.arrays)
     return {"schema": 1, **result}
 
 
