@@ -7,6 +7,7 @@ from typing import Any
 
 from modicum.commands.output import percent, show_table
 from modicum.commands.progress import progress
+from modicum.commands.tables import show_roots
 from modicum.configs import Evaluate
 from modicum.runtime import ranks
 
@@ -112,7 +113,27 @@ def show_edit(record: Mapping[str, Any]) -> None:
     print(f"Intervals are over {record['interval_over']}.")
 
 
-SHOWN = {"mse": show_errors, "branches": show_branches, "edit": show_edit}
+def show_subcategories(record: Mapping[str, Any]) -> None:
+    """Print what votes of training pictures with finer labels get right, by which vector they were found and how many vote."""
+    columns = ("vector", "votes", "fine", "95 % interval ±", "coarse", "95 % interval ±")
+    rows = [
+        [row["vector"], row["neighbours"], *(percent(row[w][key]) for w in ("fine", "coarse") for key in ("accuracy", "ci95"))]
+        for row in record["rows"]
+    ]
+    show_table("", columns, rows)
+    print(f"{record['pictures']:,} {record['tested']}; {record['voters']:,} training pictures vote")
+    print(f"{record['classes']} coarse classes were trained, {record['fine_classes']} fine ones of {record['fine']} were not")
+    for gap in record["differences"]:
+        if gap["neighbours"] == record["usual"] and gap["labels"] == "fine":
+            sure = "" if gap["ci95"] is None else f" ± {100 * gap['ci95']:.2f}"
+            undecided = "" if gap["excludes_zero"] else " (undecided)"
+            told = f"{100 * gap['difference']:+.2f}{sure} points on fine labels, {gap['neighbours']} votes{undecided}"
+            print(f"{gap['later']} minus features: {told}")
+    print(f"Intervals are over {record['rows'][0]['interval_over']};")
+    print("what another training would change is not in them.")
+
+
+SHOWN = {"mse": show_errors, "rmse": show_roots, "branches": show_branches, "edit": show_edit, "subcategories": show_subcategories}
 """What a result measures -> how it is shown, where not as accuracy over tasks."""
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from modicum.commands.output import percent, show_table, write_result
 from modicum.commands.progress import progress
+from modicum.commands.tables import is_table_run, run_predict
 from modicum.configs import Predict
 from modicum.configs.long_tail import RAC
 from modicum.configs.neighborhoods import NEIGHBORHOODS
@@ -185,6 +186,8 @@ def _run_retrieving(config: Predict) -> int:
 
 def run(config: Predict) -> int:
     """Predict and print; broken pictures are named, the others are predicted all the same: then 1, else 0."""
+    if is_table_run(config.classifier):
+        return run_predict(config)
     method = _method(config.classifier)
     if method is not None:
         return _run_retrieving(config) if method == RAC else _run_attending(config)

@@ -8,6 +8,7 @@ from typing import Any
 
 from modicum.commands.output import percent
 from modicum.commands.progress import progress
+from modicum.commands.tables import show_trained, show_validation
 from modicum.configs import Evaluate, Train
 from modicum.configs.gradient import takes_only_its_ways
 from modicum.configs.long_tail import RAC
@@ -67,7 +68,9 @@ def run(config: Train) -> int:
     parts = ", ".join(f"{len(names)} {name}" for name, names in data["splits"].items())
     if config.method == RAC:
         _show_rac(record)
-    elif config.method == NEIGHBORHOODS and not is_table(config):
+    elif is_table(config):
+        show_trained(record)
+    elif config.method == NEIGHBORHOODS:
         _show_neighborhoods(result.run, record)
     elif regression:
         print(f"data: {data['name']}, tasks: {parts or 'a new one for every number'}")
@@ -81,7 +84,9 @@ def run(config: Train) -> int:
         print(
             f"diverged: {result.skipped} of {result.steps} steps were left out because their loss or gradient was not finite"
         )
-    if result.validation is not None and regression:
+    if result.validation is not None and is_table(config):
+        show_validation(result.validation)
+    elif result.validation is not None and regression:
         print(f"best validation error: {result.validation:.4f} (mean squared)")
     elif result.validation is not None:
         balanced = "balanced " if config.method in SUPERVISED else ""

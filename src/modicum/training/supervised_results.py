@@ -36,6 +36,7 @@ from modicum.training.supervised_outputs import (
 from modicum.training.supervised_runs import SupervisedRun, is_supervised_run, load_supervised
 from modicum.training.supervised_scoring import Scored, score_pictures, voted, with_neighbours
 from modicum.training.supervised_tests import Tested, tested_pictures
+from modicum.training.tables.runs import is_table_run
 
 Ints = NDArray[np.int64]
 BRANCHES = ("base", "retrieval", "both")
@@ -50,8 +51,14 @@ def other_evaluation(config: Evaluate) -> Callable[[Evaluate, Progress | None], 
     """
     if is_neighborhoods_run(config.run):
         from modicum.training.neighborhoods.results import evaluate_neighborhoods
+        from modicum.training.neighborhoods.subcategories import evaluate_subcategories
 
-        return evaluate_neighborhoods
+        return evaluate_neighborhoods if config.fine is None else evaluate_subcategories
+    require(config.fine is None, f"fine: for runs of meta-neighborhoods on pictures, and {config.run} is none; leave it out")
+    if is_table_run(config.run):
+        from modicum.training.tables.results import evaluate_table
+
+        return lambda asked, _: evaluate_table(asked)
     if not is_supervised_run(config.run):
         given = [name for name in given_options(config) if name in OF_RAC]
         require(not given, f"{', '.join(given)}: for runs of rac, and {config.run} is none; leave it out")

@@ -22,14 +22,15 @@ two products of B S in + B S out a layer, exact. From the second step on deltas 
 item, in chunks of items, recomputed in the backward pass where there are several chunks (`torch.utils.checkpoint`).
 
 *Deviations*: "diagonal" is one rate for each input feature of a layer and one for its bias, shared by its outputs; the paper
-says only that alpha may be a diagonal matrix, and the released code holds no regression. The loss of an entry is the mean over
-the targets of the squared error, without a half, as the outer one.
+says only that alpha may be a diagonal matrix, and the released code holds no regression. The loss of an entry is the mean
+over the targets of the squared error, without a half, as the outer one.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal, final
 
 import torch
@@ -67,7 +68,12 @@ def entry_gradients(
 
 
 def one_step(
-    x: Tensor, attention: Tensor, layers: Sequence[tuple[Tensor, Tensor]], keys: Tensor, values: Tensor, rates: Sequence[Tensor]
+    x: Tensor,
+    attention: Tensor,
+    layers: Sequence[tuple[Tensor, Tensor]],
+    keys: Tensor,
+    values: Tensor,
+    rates: Sequence[Tensor],
 ) -> Tensor:
     """Outputs (B, O) of items x (B, D) after one step on the entries weighed by attention (B, S); exact."""
     inputs, deltas = entry_gradients(layers, keys, values)
@@ -80,7 +86,7 @@ def one_step(
 
 
 def _forward(weights: Sequence[Tensor], h: Tensor) -> tuple[list[Tensor], Tensor]:
-    """Inputs (B, n, in + 1) of every layer and outputs (B, n, O), by weights (B, out, in + 1), biases last, of h (B, n, D)."""
+    """Inputs (B, n, in + 1) of every layer and outputs (B, n, O) of h (B, n, D), by weights (B, out, in + 1), biases last."""
     inputs: list[Tensor] = []
     for place, weight in enumerate(weights):
         inputs.append(with_one(F.relu(h) if place else h))
@@ -120,7 +126,7 @@ def query_bytes(widths: Sequence[int], entries: int, steps: int, itemsize: int) 
     widths: of all layers, inputs and outputs first and last.
     """
     units = sum(widths[:-1]) + len(widths) - 1 + 2 * sum(widths[1:])
-    weights = sum((before + 1) * after for before, after in zip(widths[:-1], widths[1:], strict=True))
+    weights = sum((before + 1) * after for before, after in pairwise(widths))
     return itemsize * steps * (entries * units + 3 * weights)
 
 
@@ -172,7 +178,7 @@ class NeighborhoodsRegressor(nn.Module):
         return self.dictionary.attend(x, keep)
 
     def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Outputs (B, O) of items x (B, D), adapted. keep: entries of this call, a mask (B, S) or one index (S',) for all."""
+        """Outputs (B, O) of items x (B, D), adapted. keep: entries of this call, a mask (B, S) or an index (S',) for all."""
         if self.dictionary is None:
             found: Tensor = self.network(x)
             return found
