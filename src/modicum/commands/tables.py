@@ -57,7 +57,7 @@ def record_of(answers: TableAnswers) -> dict[str, Any]:
     rows = []
     for number, (values, before, near) in enumerate(answers.rows):
         shown = [
-            {"entry": each.index, "weight": each.weight, "values": dict(zip(answers.targets, each.values, strict=True))}
+            {"entry": each.number, "weight": each.weight, "values": dict(zip(answers.targets, each.values, strict=True))}
             for each in near
         ]
         told = dict(zip(answers.targets, values, strict=True))
@@ -72,7 +72,7 @@ def show_predictions(answers: TableAnswers) -> None:
     lines: list[list[object]] = []
     for number, (values, _, near) in enumerate(answers.rows[:SHOWN]):
         told = "; ".join(
-            f"{each.index}: {', '.join(f'{value:.4g}' for value in each.values)}, {percent(each.weight, 1)}" for each in near
+            f"{each.number}: {', '.join(f'{value:.4g}' for value in each.values)}, {percent(each.weight, 1)}" for each in near
         )
         lines.append([number, *(f"{value:.6g}" for value in values), told or "-"])
     show_table("", columns, lines)

@@ -86,7 +86,7 @@ def one_step(
 
 
 def _forward(weights: Sequence[Tensor], h: Tensor) -> tuple[list[Tensor], Tensor]:
-    """Inputs (B, n, in + 1) of every layer and outputs (B, n, O) of h (B, n, D), by weights (B, out, in + 1), biases last."""
+    """Inputs (B, n, in + 1) of every layer and outputs (B, n, O) of h (B, n, D); weights (B, out, in + 1), biases last."""
     inputs: list[Tensor] = []
     for place, weight in enumerate(weights):
         inputs.append(with_one(F.relu(h) if place else h))
@@ -110,7 +110,7 @@ def several_steps(
     for _ in range(steps):
         inputs, outputs = _forward(weights, keys.expand(lead, -1, -1))
         delta = (2 / o) * attention.unsqueeze(-1) * (outputs - values)  # (B, S, O)
-        moved = []
+        moved: list[Tensor] = []
         for place in range(len(weights) - 1, -1, -1):
             moved.insert(0, weights[place] - (delta.mT @ inputs[place]) * rates[place])
             if place:
@@ -157,8 +157,8 @@ class NeighborhoodsRegressor(nn.Module):
         if steps < 1:
             raise ConfigError(f"inner_steps: expected at least 1, found {steps}")
         self.network, self.dictionary, self.steps = network, dictionary, steps if dictionary is not None else 0
-        widths = [network.inputs, *(layer.weight.shape[0] for _, layer in network.layers.named_children())]
-        sizes = [()] if rates == "scalar" else [(width + 1,) for width in widths[:-1]]
+        widths = [network.inputs, *(len(bias) for _, bias in self.layers())]
+        sizes: list[tuple[int, ...]] = [()] if rates == "scalar" else [(width + 1,) for width in widths[:-1]]
         self.rates = nn.ParameterList(torch.full(size, initial_rate) for size in sizes if dictionary is not None)
         self.chunk = len_of_chunk(widths, dictionary, steps, memory_bytes)
 
@@ -192,12 +192,16 @@ class NeighborhoodsRegressor(nn.Module):
         if self.steps < 2:
             return torch.stack([before, self(x, keep)]) if self.steps else before.unsqueeze(0)
         attention = self.attention(x, keep)
-        fixed = (self.layers(), *self._entries(keep), self.step_rates(), self.steps)
-        parts = list(zip(x.split(self.chunk), attention.split(self.chunk), strict=True))
+        layers, (keys, values), rates = self.layers(), self._entries(keep), self.step_rates()
+
+        def moved(part: Tensor, weighed: Tensor) -> Tensor:
+            """Outputs (steps + 1, b, O) of a chunk."""
+            return several_steps(part, weighed, layers, keys, values, rates, self.steps)
+
+        parts = list(zip(torch.split(x, self.chunk), torch.split(attention, self.chunk), strict=True))
         if len(parts) == 1 or not torch.is_grad_enabled():
-            return torch.cat([several_steps(*part, *fixed) for part in parts], 1)
-        found = [checkpoint(several_steps, *part, *fixed, use_reentrant=False) for part in parts]
-        return torch.cat(found, 1)
+            return torch.cat([moved(*part) for part in parts], 1)
+        return torch.cat([checkpoint(moved, *part, use_reentrant=False) for part in parts], 1)
 
     def _entries(self, keep: Tensor | None) -> tuple[Tensor, Tensor]:
         """Keys (S, D) and values (S, O), of those of a shared draw only."""

@@ -11,7 +11,7 @@ from modicum.data.standardising import Floats, Scaling
 class Near(NamedTuple):
     """An entry of the dictionary, or with k-NN a row of the table: its number, weight, and target values in own units."""
 
-    index: int
+    number: int
     weight: float
     values: tuple[float, ...]
 

@@ -78,7 +78,7 @@ def load_table_run(run: Path | str) -> TableRun:
         Scaling(np.zeros(len(names)), np.ones(len(names)))
         for names in (record["table"]["inputs"], record["table"]["targets"])
     ]
-    network = build_table_network(config, *nothing)
+    network = build_table_network(config, nothing[0], nothing[1])
     restore_learner(network, tensors, path)
     return TableRun(network.eval(), config, {**record, "step": found["step"]})
 
