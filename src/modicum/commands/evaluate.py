@@ -114,15 +114,15 @@ def show_edit(record: Mapping[str, Any]) -> None:
 
 
 def show_subcategories(record: Mapping[str, Any]) -> None:
-    """Print what votes of training pictures with finer labels get right, by which vector they were found and how many vote."""
+    """Print what votes of training pictures with finer labels get right, by what they were found and how many vote."""
     columns = ("vector", "votes", "fine", "95 % interval ±", "coarse", "95 % interval ±")
-    rows = [
-        [row["vector"], row["neighbours"], *(percent(row[w][key]) for w in ("fine", "coarse") for key in ("accuracy", "ci95"))]
-        for row in record["rows"]
-    ]
+    rows = []
+    for row in record["rows"]:
+        measured = [row[what][key] for what in ("fine", "coarse") for key in ("accuracy", "ci95")]
+        rows.append([row["vector"], row["neighbours"], *map(percent, measured)])
     show_table("", columns, rows)
     print(f"{record['pictures']:,} {record['tested']}; {record['voters']:,} training pictures vote")
-    print(f"{record['classes']} coarse classes were trained, {record['fine_classes']} fine ones of {record['fine']} were not")
+    print(f"{record['classes']} coarse classes were trained, the {record['fine_classes']} of {record['fine']} were not")
     for gap in record["differences"]:
         if gap["neighbours"] == record["usual"] and gap["labels"] == "fine":
             sure = "" if gap["ci95"] is None else f" ± {100 * gap['ci95']:.2f}"
@@ -133,7 +133,13 @@ def show_subcategories(record: Mapping[str, Any]) -> None:
     print("what another training would change is not in them.")
 
 
-SHOWN = {"mse": show_errors, "rmse": show_roots, "branches": show_branches, "edit": show_edit, "subcategories": show_subcategories}
+SHOWN = {
+    "mse": show_errors,
+    "rmse": show_roots,
+    "branches": show_branches,
+    "edit": show_edit,
+    "subcategories": show_subcategories,
+}
 """What a result measures -> how it is shown, where not as accuracy over tasks."""
 
 

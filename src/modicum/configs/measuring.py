@@ -41,6 +41,8 @@ class Evaluate:
     tau_norm: float | None = None  # rows of linear layers over their length to this power, without biases (0 to 1)
     group: str | None = None  # CSV column whose pictures belong together, in --data
     without_source: str | None = None  # measure before and after a source is taken out of a copy of the memory
+    # runs of meta-neighborhoods
+    fine: str | None = None  # the same pictures with finer labels: k-NN on attention vectors against k-NN on features
 
     def __post_init__(self) -> None:
         require(self.ways >= 2, f"ways: expected at least 2, found {self.ways}")
