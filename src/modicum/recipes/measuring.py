@@ -12,7 +12,8 @@ from modicum.configs import KNOWN_SETS, Ensemble, Evaluate, Train
 from modicum.configs.long_tail import RAC
 from modicum.errors import DataError
 from modicum.recipes.models import epoch_steps
-from modicum.recipes.recipe import EDITS, LONG_TAIL, LOOKUPS, SEPARATION, Row
+from modicum.recipes.recipe import EDITS, LONG_TAIL, LOOKUPS, NEIGHBORHOODS, SEPARATION, Row
+from modicum.recipes.regression_tables import measure_rmse
 from modicum.runtime import Progress
 
 if TYPE_CHECKING:
@@ -53,12 +54,18 @@ def measure(row: Row, site: Site, progress: Progress | None = None) -> dict[str,
         return _accuracy(row, site, progress)
     if row.kind == "mse":
         return _error(row, site)
+    if row.kind == "rmse":
+        return measure_rmse(row, site.run)
     if row.kind in SEPARATION:
         return _separation(row, site, progress)
     if row.kind == "cka":
         return _cka(row, site, progress)
     if row.kind in (*LONG_TAIL, *EDITS, *LOOKUPS):
         return _of_rac(row, site, progress)
+    if row.kind in NEIGHBORHOODS:
+        from modicum.recipes.mn_measuring import measure_neighborhoods
+
+        return measure_neighborhoods(row, site.run, site.root, progress)
     return _seconds(row, site)
 
 

@@ -13,13 +13,14 @@ from modicum.configs import BatchNorm, Ensemble, Scale, Train
 
 Kind = Literal[
     "accuracy", "mse", "r_fc", "r_hv", "cka", "epoch_seconds", "train_seconds", "long_tail", "gap", "lookup", "query_ms",
-    "construction_seconds", "edited", "changed",
+    "construction_seconds", "edited", "changed", "rmse", "branch", "agreement",
 ]  # fmt: skip
 """What a row measures: accuracy, or mean squared error of regression, over tasks; R_FC and 4 R_HV^2 over class pairs
 (`evaluation.class_separation`); linear CKA of two models' features; seconds of training per epoch (`models.epoch_steps`)
 and in all. Of rac, on held-out pictures: a branch's accuracy by bucket, and the retrieval branch's less the base branch's
 (`long_tail_measuring`); the nearest item's label, what asking and making the memory costs (`lookups`); accuracy while the
-memory is edited, and how many predictions changed (`edits`)."""
+memory is edited, and how many predictions changed (`edits`). Of a table, root mean squared error (`regression_tables`). Of meta-neighborhoods, on held-out pictures: a branch's
+accuracy, and how many test pictures near an entry have its class (`mn_measuring`)."""
 
 OVER_TASKS = ("accuracy", "mse")
 """Kinds that are means over test tasks."""
@@ -31,8 +32,12 @@ EDITS = ("edited", "changed")
 """Kinds that one experiment gives together."""
 LONG_TAIL = ("long_tail", "gap")
 """Kinds that one evaluation of a run of rac gives together."""
-FRACTIONS = ("accuracy", "long_tail", "gap", "lookup", "edited")
+NEIGHBORHOODS = ("branch", "agreement")
+"""Kinds that one evaluation of a run of meta-neighborhoods gives together."""
+FRACTIONS = ("accuracy", "long_tail", "gap", "lookup", "edited", *NEIGHBORHOODS)
 """Kinds that are shown as per cent."""
+TOGETHER = (SEPARATION, LOOKUPS, EDITS, LONG_TAIL, NEIGHBORHOODS)
+"""Kinds whose rows share a measurement."""
 
 TASKS: Mapping[Scale, int] = {"smoke": 20, "cpu": 1_000, "full": 1_000}
 """Test tasks of a row; published tables use 600 to 1,000."""
@@ -62,6 +67,9 @@ class Row:
 
     Of rac: branch as `evaluate` calls it (both, base, retrieval, 1-nn, knn), or stage of an edit; bucket: all, many, medium,
     few (`long_tail_measuring`), or part of a look-up; index and metric of a look-up; tau_norm as in `evaluate`.
+
+    Of meta-neighborhoods: branch as `evaluate` calls it (before, adapted, vanilla, knn); of an agreement, bucket says of
+    which entries: all, in_use, by_usage (`mn_measuring`).
     """
 
     name: str
@@ -105,7 +113,7 @@ class Row:
 
     def measurement(self, scale: Scale) -> tuple[object, ...]:
         """What decides the number: rows that agree in it are one measurement (R_FC and R_HV: its two figures)."""
-        together = next((kinds for kinds in (SEPARATION, LOOKUPS, EDITS, LONG_TAIL) if self.kind in kinds), (self.kind,))
+        together = next((kinds for kinds in TOGETHER if self.kind in kinds), (self.kind,))
         setting = (together[0], self.model_at(scale), self.other_at(scale), self.split)
         if self.kind not in OVER_TASKS:
             return (*setting, self.index, self.metric, self.tau_norm)

@@ -2,7 +2,7 @@
 
 | in a recipe | is |
 |---|---|
-| data="clothing" (rac, no known name) | the folder ROOT/clothing |
+| data="clothing" (rac, meta-neighborhoods; no known name) | the folder ROOT/clothing |
 | encoder, pretrained="run:NAME@0" | RESULTS/runs/NAME-<scale>-seed0, trained first; "run:NAME": of the row's own seed |
 | memory="made:DATA/CLASSES/PICTURES" | RESULTS/memories/...: so many pictures of each of so many classes, by `encoder` |
 
@@ -20,8 +20,11 @@ from typing import TYPE_CHECKING
 
 from modicum.configs import KNOWN_SETS, Scale, Train
 from modicum.configs.long_tail import OWN_TEXTS, RAC
+from modicum.configs.neighborhoods import is_table
+from modicum.configs.supervised import SUPERVISED
 from modicum.errors import ConfigError, DataError
 from modicum.recipes.measuring import set_to_test
+from modicum.recipes.regression_tables import on_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,10 +51,14 @@ def resolved(
 
     `DataError` where a folder or published weights are not there, before anything is trained; errors of `train`.
     """
-    if options.method != RAC:
+    if is_table(options):
+        return on_table(options, seed, root)
+    if options.method not in SUPERVISED or options.target is not None:
         return options
     data = options.data if options.data in KNOWN_SETS else set_to_test(options.data, root)
     assert data is not None
+    if options.method != RAC:
+        return replace(options, data=data)
     _require_weights(options)
     found = replace(options, data=data, root=root)
     for field in ("encoder", "pretrained"):

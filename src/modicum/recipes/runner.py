@@ -15,6 +15,7 @@ from typing import Any
 
 from modicum.configs import Reproduce, Scale, Train
 from modicum.configs.long_tail import RAC
+from modicum.configs.neighborhoods import is_table
 from modicum.errors import ConfigError, DataError, TrainingError
 from modicum.files import read_json, write_bytes, write_json
 from modicum.recipes.long_tail_measuring import figure_of
@@ -22,6 +23,7 @@ from modicum.recipes.measuring import Site, measure, portable, training_seconds
 from modicum.recipes.orders import find_claim, find_order
 from modicum.recipes.provenance import commit, versions
 from modicum.recipes.recipe import LOOKUPS, OVER_TASKS, Recipe, Row
+from modicum.recipes.regression_tables import shown_setting
 from modicum.recipes.resolving import described, resolved
 from modicum.recipes.table import Records, Table, table_row
 from modicum.registry import resolve
@@ -38,7 +40,7 @@ RECIPES = {
         "alfa_table_8", "alfa_table_a", "alfa_table_b", "alfa_table_c", "alfa_table_d", "alfa_table_e",
         "rac_table_1", "rac_table_2", "rac_table_3", "rac_clothing", "rac_table_4", "rac_table_5", "rac_table_s1",
         "rac_table_s2", "rac_figure_2", "rac_figure_3", "rac_figure_4", "rac_figure_5", "rac_figure_s1", "rac_figure_s3",
-        "rac_edit",
+        "rac_edit", "mn_table_2", "mn_table_1", "mn_table_3", "mn_small",
     )
 }  # fmt: skip
 PICTURES: Mapping[Scale, int | None] = {"smoke": 20, "cpu": None, "full": None}
@@ -111,6 +113,8 @@ def _setting(recipe: Recipe, row: Row, model: str, scale: Scale) -> str:
     options = recipe.models[model][scale]
     if options.method == RAC:
         return described(options, recipe.models, scale)
+    if is_table(options):
+        return shown_setting(options)
     elsewhere = f", tested on {row.data}" if row.data else ""
     return f"{options.backbone}, {options.data}{elsewhere}"
 
