@@ -82,6 +82,8 @@ def shown(kind: Kind, value: float | None, radius: float | None) -> str:
     if kind in TIMES:
         size, unit = (3_600, "h") if value >= 3_600 else (60, "min") if value >= 60 else (1, "s")
         return f"{value / size:.1f}" + ("" if radius is None else f" ± {radius / size:.1f}") + f" {unit}"
+    if kind == "rmse":  # in the unit of any target
+        return f"{value:.4g}" + ("" if radius is None else f" ± {radius:.2g}")
     return f"{value:.3f}" + ("" if radius is None else f" ± {radius:.3f}")
 
 
@@ -112,6 +114,8 @@ def combine(results: Sequence[Mapping[str, Any]]) -> Ours:
     values = [value_of(result) for result in results]
     if len(results) >= FEW_SEEDS:
         tested = ", each tested on its own draws of tasks" if "per_task" in results[0] else ""
+        what = results[0].get("repeated")
+        tested = f", each on one of {len(results)} {what}" if what else tested
         found = mean_interval(values, f"{len(results)} training runs{tested}")
         return Ours(found.mean, found.ci95, found.over)
     over = str(results[0]["interval_over"])
