@@ -1,7 +1,7 @@
 """Rows of recipes whose models are trained on one table: where the table lies, which fold a seed is, and what is measured.
 
-A table is named relative to the root (`uci/wine.data.csv.gz`). Of one with a file of folds seed i is fold i, so a row over the
-seeds 0 to 9 is over its ten folds; of one without, a seed draws the test and validation rows. Network and batches are drawn
+A table is named relative to the root (`uci/wine.data.csv.gz`). Of one with a file of folds seed i is fold i, so a row over
+the seeds 0 to 9 is over its ten folds; of one without, a seed draws test and validation rows. Network and batches are drawn
 by the seed, too.
 """
 
