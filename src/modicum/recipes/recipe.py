@@ -20,8 +20,8 @@ Kind = Literal[
 and in all. Of rac, on held-out pictures: a branch's accuracy by bucket, and the retrieval branch's less the base branch's
 (`long_tail_measuring`); the nearest item's label, what asking and making the memory costs (`lookups`); accuracy while the
 memory is edited, and how many predictions changed (`edits`). Of a table, root mean squared error (`regression_tables`).
-Of meta-neighborhoods, on held-out pictures: a branch's
-accuracy, and how many test pictures near an entry have its class (`mn_measuring`)."""
+Of meta-neighborhoods, on held-out pictures: a branch's accuracy, and how many test pictures near an entry have its class
+(`mn_measuring`)."""
 
 OVER_TASKS = ("accuracy", "mse")
 """Kinds that are means over test tasks."""
