@@ -24,6 +24,7 @@ from modicum.backbones.batch_norm import copy_buffers, forward_training
 from modicum.backbones.encoder import ImageSpec, build_encoder
 from modicum.backbones.synchronised import gathered, synchronise
 from modicum.configs import Evaluate, Train
+from modicum.configs.supervised import SUPERVISED
 from modicum.episodes.types import Episode, LabelledSet
 from modicum.errors import ConfigError, DataError, TrainingError
 from modicum.files import read_tensors
@@ -86,7 +87,7 @@ METHODS = {
 
 
 def config(out: Path, **changes: object) -> Train:
-    few_shot = {} if changes.get("method") == "rac" else {"ways": 3, "shots": 1, "queries": 2}
+    few_shot = {} if changes.get("method") in SUPERVISED else {"ways": 3, "shots": 1, "queries": 2}
     options = {
         "data": "digits", "out": str(out), "backbone": "conv4-32", **few_shot, "steps": 4, "validate_every": 2,
         "image_size": 16, "tensorboard": False, "optimizer": "sgd", "learning_rate": 0.05, "schedule": "constant",
@@ -119,6 +120,26 @@ def test_two_processes_train_what_one_trains(tmp_path: Path, method: str) -> Non
     assert [line["kind"] for line in a] == [line["kind"] for line in b]
     last = [[line for line in lines if line["kind"] == "train"][-1] for lines in (a, b)]
     assert last[0]["loss"] == pytest.approx(last[1]["loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize("more", [{"optimizer": "adamw", "entries": 20, "inner_steps": 2}, {"baseline": "vanilla"}])
+def test_two_processes_train_the_same_neighborhoods(tmp_path: Path, more: dict[str, object]) -> None:
+    """In float64: a rounding that picks another of two pixels in a maximum moves a gradient by more than rounding."""
+    one = config(
+        tmp_path / "one", method="meta-neighborhoods", backbone="conv4-192", batch_pictures=12, learning_rate=1e-3, **more
+    )
+    torch.set_default_dtype(torch.float64)
+    try:
+        train(one)
+        in_processes(lambda: train(replace(one, out=str(tmp_path / "two"))) and None)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    first, second = (read_tensors(tmp_path / name / LAST)[0] for name in ("one", "two"))
+    assert first["learner.layer.weight"].dtype == torch.float64
+    assert max(float((first[name] - second[name]).abs().max()) for name in first) < 1e-9
+    found, start = read_tensors(tmp_path / "one" / LAST)[0], train(replace(one, out=str(tmp_path / "start"), steps=1))
+    moved = read_tensors(start.run / LAST)[0]
+    assert float((found["learner.layer.weight"] - moved["learner.layer.weight"]).abs().max()) > 1e-4
 
 
 def test_checkpoints_go_from_one_process_to_two_and_back(tmp_path: Path) -> None:

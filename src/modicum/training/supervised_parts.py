@@ -42,10 +42,10 @@ def balanced_validation(
 ) -> MeanInterval:
     """Balanced accuracy on pictures at rows (n,), every process for its share. predict: rows (m,) -> classes (m,)."""
     mine = np.arange(here.rank, len(rows), here.size)
-    guess = torch.zeros(len(rows), device=device)
+    guess = torch.zeros(len(rows), dtype=torch.int64, device=device)
     if len(mine):
-        guess[torch.from_numpy(mine).to(device)] = predict(rows[mine]).float().to(device)
-    predicted = summed(guess).cpu().numpy().astype(np.int64)
+        guess[torch.from_numpy(mine).to(device)] = predict(rows[mine]).to(device)
+    predicted = summed(guess).cpu().numpy()
     groups = None if pictures.groups is None else pictures.groups[rows]
     found = balanced_accuracy_interval(pictures.labels[rows], predicted, len(pictures.classes), groups)
     return MeanInterval(found.value, found.radius, found.radius / 1.96, len(rows), found.over)
