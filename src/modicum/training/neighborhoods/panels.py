@@ -36,7 +36,7 @@ from torch import Tensor
 from modicum.adaptation.neighborhoods.classifier import MetaNeighborhoods
 from modicum.runtime import philox
 from modicum.training.neighborhoods.networks import Network
-from modicum.training.neighborhoods.scoring import Scored, attended
+from modicum.training.neighborhoods.scoring import SCORED, Scored
 from modicum.training.retrieval_panels import panel_places, thumbnail
 from modicum.training.supervised_tests import Tested
 
@@ -69,6 +69,20 @@ def nearest_pictures(keys: Tensor, features: Tensor, k: int) -> tuple[Ints, Floa
         near.append(best.indices.cpu())
         cosines.append(best.values.cpu())
     return torch.cat(near).numpy(), torch.cat(cosines).numpy()
+
+
+def attention_over(network: MetaNeighborhoods, features: Tensor) -> tuple[Floats, Floats]:
+    """The mean attention (S,) of features (n, D), and their votes sum_j w_j v_j (n, C)."""
+    assert network.dictionary is not None
+    where, votes = network.layer.weight.device, []
+    with torch.inference_mode():
+        values = network.dictionary.values()
+        total = torch.zeros(len(values), dtype=torch.float64, device=where)
+        for start in range(0, len(features), SCORED):
+            w = network.attention(features[start : start + SCORED].to(where))
+            total += w.double().sum(0)
+            votes.append((w @ values).cpu())
+    return (total / len(features)).float().cpu().numpy(), torch.cat(votes).numpy()
 
 
 def in_use(usage: NDArray[Any], share: float = CARRIED) -> NDArray[np.bool_]:
@@ -160,16 +174,16 @@ def look(network: Network, scored: Scored, tested: Tested, counts: Ints, picture
     with torch.inference_mode():
         keys, values = network.dictionary.keys, network.dictionary.values().cpu().numpy()
         near, cosine = nearest_pictures(keys, scored.features.to(keys.device), NEAR)
-    usage = attended(network, scored.features, TOP).usage.numpy()
+    usage, votes = attention_over(network, scored.features)
     classes = values.argmax(-1).astype(np.int64)
     agreement = (tested.labels[near] == classes[:, None]).mean(1, dtype=np.float32)
     found: Arrays = {
         "entry_usage": usage, "entry_class": classes, "entry_value": values.max(-1), "entry_agreement": agreement
     }  # fmt: skip
     record = {**usage_record(usage), **value_record(usage, classes, values.max(-1), agreement, values.shape[1])}
-    record["seed"] = seed
+    record |= {"votes": float((votes.argmax(-1) == tested.labels).mean()), "seed": seed}
     found |= _groups(chosen_entries(classes, in_use(usage), ROWS, ENTRIES, seed), values, near, cosine)
-    found |= _asked(network, scored, tested, counts, near, seed)
+    found |= _asked(network, scored, tested, counts, near, votes, seed)
     if pictures:
         found |= _thumbnails(found, tested)
     return Looked(record, found)
@@ -186,14 +200,13 @@ def _groups(entries: Ints, values: Floats, near: Ints, cosine: Floats) -> Arrays
     }
 
 
-def _asked(network: MetaNeighborhoods, scored: Scored, tested: Tested, counts: Ints, near: Ints, seed: int) -> Arrays:
+def _asked(
+    network: MetaNeighborhoods, scored: Scored, tested: Tested, counts: Ints, near: Ints, votes: Floats, seed: int
+) -> Arrays:
     guess = scored.logits[[0, -1]].argmax(-1).numpy()
     places, drawn = asked_places(tested.labels, guess[0], guess[1], counts, seed)
-    dictionary = network.dictionary
-    assert dictionary is not None
     with torch.inference_mode():
         w = network.attention(scored.features[places].to(network.layer.weight.device))
-        votes = (w @ dictionary.values()).cpu().numpy()
         top = w.topk(min(TOP, w.shape[-1]), dim=-1)
     entries = top.indices.cpu().numpy()
     others = near[entries]  # (Q, TOP, NEAR)
@@ -202,7 +215,7 @@ def _asked(network: MetaNeighborhoods, scored: Scored, tested: Tested, counts: I
     probabilities = scored.logits[[0, -1]][:, places].softmax(-1).float().numpy()
     return {
         "asked": places, "asked_drawn": drawn, "asked_before": probabilities[0], "asked_after": probabilities[1],
-        "asked_votes": votes, "asked_effective": effective_number(w.cpu().numpy()).astype(np.float32),
+        "asked_votes": votes[places], "asked_effective": effective_number(w.cpu().numpy()).astype(np.float32),
         "asked_entries": entries, "asked_weights": top.values.cpu().numpy(),
         "asked_near": np.where(nearest == places[:, None], -1, nearest),
     }  # fmt: skip
