@@ -83,7 +83,8 @@ def cosine_step(weight: Tensor, g: Tensor, tau: Tensor, rate: Tensor) -> Tensor:
     """Weights (B, C, D) after a step from weight (C, D) or (B, C, D), the sums g (B, C, D), tau () and rate () or (D,)."""
     length = weight.norm(dim=-1, keepdim=True).clamp_min(SHORTEST)
     unit = weight / length
-    return weight - rate * (tau / length) * (g - (unit * g).sum(-1, keepdim=True) * unit)
+    moved: Tensor = rate * (tau / length) * (g - (unit * g).sum(-1, keepdim=True) * unit)
+    return weight - moved
 
 
 def cosine_layer(unit_keys: Tensor, values: Tensor, weight: Tensor, tau: Tensor, rate: Tensor) -> Layer:
