@@ -31,6 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modicum.backbones.backbone import Backbone
+from modicum.backbones.batch_norm_kernels import plain
 from modicum.errors import ConfigError
 
 STAGES = ((16, 64, 1), (64, 128, 2), (128, 256, 2))
@@ -82,7 +83,8 @@ class Bottleneck(nn.Module):
         out = self.conv2(norm_relu(out, self.norm2))
         out = self.conv3(norm_relu(out, self.norm3))
         kept: Tensor = x if self.shortcut is None else self.shortcut(x)
-        added: Tensor = out + kept
+        # In place: a convolution's backward does not read its output, and new memory costs more than adding.
+        added: Tensor = out.add_(kept) if plain(out, kept) else out + kept
         return added
 
 
