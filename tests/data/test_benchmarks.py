@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from modicum.data.benchmarks import character, last_folder, list_known, published
+from modicum.data.picture_splits import open_split_pictures
 from modicum.data.pictures import open_pictures
+from modicum.data.splits import coarse_classes
 from modicum.errors import DataError
 
 from .conftest import MakeFolder, png
@@ -81,6 +84,26 @@ def test_the_root_may_be_the_set_itself(make_folder: MakeFolder, omniglot: Path)
     assert len(open_pictures("omniglot", root=str(omniglot), splits="lake")) == 6
     top = make_folder({"train/apple": 1, "test/apple": 1, "train/whale": 1}, name="pictures")
     assert len(open_pictures("cifar-fs", root=str(top))) == 3
+
+
+def test_cifar_with_parts_of_pictures_and_coarse_labels(make_folder: MakeFolder):
+    """Coarse labels on the same pictures: equal ids, 20 classes of five each; parts by the folders; no splits of classes."""
+    top = make_folder(
+        {"train/apple": 2, "test/apple": 1, "train/pear": 1, "train/whale": 1, "test/whale": 1}, name="cifar100"
+    )
+    fine, coarse = (open_split_pictures(name, root=str(top.parent)) for name in ("cifar100", "cifar100-coarse"))
+    assert sorted(fine.ids) == sorted(coarse.ids)
+    assert coarse.classes == ("aquatic_mammals", "fruit_and_vegetables")
+    kinds = {"apple": "fruit_and_vegetables", "pear": "fruit_and_vegetables", "whale": "aquatic_mammals"}
+    assert [coarse.classes[c] for c in coarse.labels] == [kinds[last_folder(name)] for name in coarse.ids]
+    assert [coarse.part_names[p] for p in coarse.parts] == [name.partition("/")[0] for name in coarse.ids]
+    assert "cifar100-coarse: the published parts of pictures (2 test, 4 train)" in coarse.split_rule
+    table = coarse_classes()
+    assert set(table) == {name for classes in published("cifar-fs")[0].values() for name in classes}
+    assert sorted(Counter(table.values()).values()) == [5] * 20
+    ten = make_folder({"train/cat": 2, "test/cat": 1, "train/dog": 1, "train/apple": 1}, name="cifar10")
+    small = open_split_pictures("cifar10", root=str(ten.parent))
+    assert (small.classes, len(small), small.splits) == (("cat", "dog"), 4, {})
 
 
 def test_where_nothing_is_found_the_message_says_where_it_looked_and_what_to_do(tmp_path: Path):

@@ -21,7 +21,7 @@ Moves = Literal["method", "all", "head", "body"]
 Adaptivity = Literal["generated", "learned", "fixed"]
 Ensemble = Literal["none", "best", "periodic"]
 Scale = Literal["smoke", "cpu", "full"]
-KNOWN_SETS = ("digits", "omniglot", "cifar100", "cifar-fs", "fc100", "mini-imagenet")
+KNOWN_SETS = ("digits", "omniglot", "cifar10", "cifar100", "cifar100-coarse", "cifar-fs", "fc100", "mini-imagenet")
 
 
 def require(condition: bool, message: str) -> None:

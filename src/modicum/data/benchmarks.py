@@ -4,7 +4,9 @@
 |---|---|---|
 | digits | scikit-learn (UCI, test part), 8x8 upsampled | 0-4 train, 5-9 test, no val |
 | omniglot | Lake et al. 2015 (MIT) | `vinyals`: Vinyals et al. 2016, rotations by 90 degrees as classes; `lake` |
+| cifar10 | Krizhevsky 2009, 10 classes of 5,000 + 1,000 | of pictures: train, test |
 | cifar100 | Krizhevsky 2009, 100 classes of 500 + 100 | of pictures: train, test |
+| cifar100-coarse | the same pictures by their 20 coarse classes | of pictures: train, test |
 | cifar-fs | CIFAR-100, train and test merged, 600 a class | Bertinetto et al. 2019 |
 | fc100 | the same pictures | Oreshkin et al. 2018 |
 | mini-imagenet | a local copy, a folder per WordNet id | Ravi and Larochelle 2017 |
@@ -19,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from modicum.data.downloads import cifar100_folder, download, may_download
+from modicum.data.downloads import cifar_folder, download, may_download
 from modicum.data.images import Problem
 from modicum.data.sources import Listing, list_by, number
-from modicum.data.splits import shipped
+from modicum.data.splits import coarse_classes, shipped
 from modicum.errors import DataError
 from modicum.runtime import Progress
 
@@ -39,7 +41,13 @@ class Benchmark:
 
 _CIFAR = ("cifar100", "cifar-100", "cifar-fs", "cifar_fs", "fc100")
 _MINI = ("mini-imagenet", "mini_imagenet", "miniimagenet", "miniImageNet")
+_COARSE = "cifar100-coarse"
+PARTED = ("cifar10", "cifar100", _COARSE)
+"""Sets with published parts of pictures instead of splits of classes."""
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _MARKS = {
+    "cifar10": ("train/airplane", "data/airplane", "airplane"),
+    _COARSE: ("train/apple", "data/apple", "apple"),
     "cifar100": ("train/apple", "data/apple", "apple"),
     "cifar-fs": ("train/apple", "data/apple", "apple"),
     "fc100": ("train/apple", "data/apple", "apple"),
@@ -48,7 +56,9 @@ _MARKS = {
 KNOWN: Mapping[str, Benchmark] = {
     "digits": Benchmark((), 28, 1, ("digits",)),
     "omniglot": Benchmark(("omniglot", "omniglot-py"), 28, 1, ("vinyals", "lake")),
+    "cifar10": Benchmark(("cifar10", "cifar-10"), 32, 3, ()),
     "cifar100": Benchmark(_CIFAR, 32, 3, ()),
+    _COARSE: Benchmark(_CIFAR, 32, 3, ()),
     "cifar-fs": Benchmark(_CIFAR, 32, 3, ("cifar-fs",)),
     "fc100": Benchmark(_CIFAR, 32, 3, ("fc100",)),
     "mini-imagenet": Benchmark(_MINI, 84, 3, ("mini-imagenet",)),
@@ -93,8 +103,8 @@ def locate(name: str, root: str | None, progress: Progress | None = None) -> Pat
     """The folder of a known data set: under the root, in torchvision's layout, or downloaded; else `DataError`."""
     top = data_root(root)
     found = None if top is None else _find(name, top)
-    if found is None and name in ("cifar100", "cifar-fs", "fc100"):
-        found = cifar100_folder(top, progress)
+    if found is None and (name == "cifar10" or KNOWN[name].folders == _CIFAR):
+        found = cifar_folder(name, top, progress)
     if found is None and may_download(name):
         found = download(name, top, progress)
     if found is None:
@@ -124,19 +134,28 @@ def list_known(name: str, root: str | None, splits: str | None, progress: Progre
     if name == "omniglot":
         listing = list_by(folder, name, "omniglot", character)
     else:
-        whole = shipped("cifar-fs" if name == "cifar100" else name)
-        own = {class_name: class_name for classes in whole.values() for class_name in classes}
-        rule = KNOWN[name].folders[0]  # cifar100, cifar-fs and fc100 share their decoded pictures
+        own = _class_names(name)
+        rule = name if name == _COARSE else KNOWN[name].folders[0]  # cifar100, cifar-fs and fc100 share decoded pictures
         flat = name == "mini-imagenet"  # its usual form: images/n0153282900000005.jpg
         listing = list_by(
             folder, name, rule, lambda path: own.get(last_folder(path)) or (own.get(stem(path)) if flat else None)
         )
     if not listing.paths:
         raise DataError(f"data: {folder} holds none of the classes of {name}")
-    if name == "cifar100":
+    if name in PARTED:
         return _of_pictures(listing) if splits is None else listing
     which = splits or KNOWN[name].splits[0]
     return with_published(listing, which) if which in KNOWN[name].splits else listing
+
+
+def _class_names(name: str) -> dict[str, str]:
+    """The class that the pictures of each folder of a known data set belong to."""
+    if name == _COARSE:
+        return coarse_classes()
+    if name == "cifar10":
+        return {class_name: class_name for class_name in CIFAR10}
+    whole = shipped("cifar-fs" if name == "cifar100" else name)
+    return {class_name: class_name for classes in whole.values() for class_name in classes}
 
 
 def with_published(listing: Listing, which: str) -> Listing:
@@ -155,12 +174,14 @@ def with_published(listing: Listing, which: str) -> Listing:
 
 
 def _of_pictures(listing: Listing) -> Listing:
-    """CIFAR-100 with the part of every picture, by the folder its class lies in; without parts where that says nothing."""
+    """CIFAR with the part of every picture, by the folder its class lies in; without parts where that says nothing."""
     parts, names = number([path.partition("/")[0] for path in listing.paths])
     if set(names) != {"train", "test"}:
-        return replace(listing, split_rule="cifar100: no folders train and test, so no published parts, and no class splits")
+        told = f"{listing.name}: no folders train and test, so no published parts, and no class splits"
+        return replace(listing, split_rule=told)
     told = ", ".join(f"{count:,} {name}" for name, count in zip(names, np.bincount(parts).tolist(), strict=True))
-    rule = f"cifar100: the published parts of pictures ({told}), no class splits; few-shot tasks: cifar-fs, fc100"
+    few = "" if listing.name == "cifar10" else "; few-shot tasks: cifar-fs, fc100"
+    rule = f"{listing.name}: the published parts of pictures ({told}), no class splits{few}"
     return replace(listing, parts=parts, part_names=names, split_rule=rule)
 
 

@@ -1,6 +1,6 @@
 """Known data sets in torchvision's own layout, or fetched by torchvision; the only module of this layer that needs it.
 
-Nothing is fetched at import, nor where `MODICUM_OFFLINE` or `HF_HUB_OFFLINE` is set. CIFAR-100's own archive holds
+Nothing is fetched at import, nor where `MODICUM_OFFLINE` or `HF_HUB_OFFLINE` is set. CIFAR's own archives hold
 pickles: torchvision compares their MD5 sums with the published ones before it reads them, and we read them once only, to
 write plain PNG files (ids "train/CLASS/NUMBER.png") into the cache folder.
 """
@@ -19,8 +19,8 @@ from modicum.errors import DataError, WriteError
 from modicum.files import cache_dir, make_folder
 from modicum.runtime import Progress
 
-# Omniglot: MIT. CIFAR-100 states no licence: its authors pass it on freely for research and ask to be cited.
-FREELY_GIVEN = ("omniglot", "cifar100", "cifar-fs", "fc100")
+# Omniglot: MIT. CIFAR states no licence: its authors pass it on freely for research and ask to be cited.
+FREELY_GIVEN = ("omniglot", "cifar10", "cifar100", "cifar100-coarse", "cifar-fs", "fc100")
 
 
 def may_download(name: str) -> bool:
@@ -35,46 +35,52 @@ def download(name: str, top: Path | None, progress: Progress | None = None) -> P
     if name == "omniglot" and (place / "omniglot-py" / "images_evaluation").is_dir():
         return place / "omniglot-py"
     try:
-        from torchvision.datasets import CIFAR100, Omniglot
+        from torchvision import datasets
 
         if name == "omniglot":
             for background in (True, False):
-                Omniglot(str(place), background=background, download=True)
+                datasets.Omniglot(str(place), background=background, download=True)
             return place / "omniglot-py"
-        CIFAR100(str(place), download=True)
+        getattr(datasets, _made_by(name)[0])(str(place), download=True)
     except (OSError, RuntimeError) as error:  # no network, no room, or a checksum that does not match
         raise DataError(f"data: {name} is not in {place} and could not be downloaded ({error}); bring it by hand and give "
                         "the folder above it with --root or MODICUM_DATA") from error  # fmt: skip
-    return cifar100_folder(place, progress)
+    return cifar_folder(name, place, progress)
 
 
-def cifar100_folder(top: Path | None, progress: Progress | None = None) -> Path | None:
-    """CIFAR-100 as class folders made from torchvision's layout below `top` or the cache folder; None where it is not."""
-    done = cache_dir() / "sets" / "cifar100-folders"
+def _made_by(name: str) -> tuple[str, str]:
+    """torchvision's class of a CIFAR set, and the folder its archive unpacks to."""
+    return ("CIFAR10", "cifar-10-batches-py") if name == "cifar10" else ("CIFAR100", "cifar-100-python")
+
+
+def cifar_folder(name: str, top: Path | None, progress: Progress | None = None) -> Path | None:
+    """CIFAR as class folders made from torchvision's layout below `top` or the cache folder; None where it is not."""
+    kind, unpacked = _made_by(name)
+    done = cache_dir() / "sets" / f"{kind.lower()}-folders"
     if done.is_dir():
         return done
     for place in (top, cache_dir() / "sets"):
-        if place is not None and (place / "cifar-100-python").is_dir():
-            _convert(place, done, progress)
+        if place is not None and (place / unpacked).is_dir():
+            _convert(kind, place, unpacked, done, progress)
             return done
     return None
 
 
-def _convert(place: Path, done: Path, progress: Progress | None) -> None:
-    """Write torchvision's CIFAR-100 as PNG files into a folder that appears when it is whole."""
-    from torchvision.datasets import CIFAR100
+def _convert(kind: str, place: Path, unpacked: str, done: Path, progress: Progress | None) -> None:
+    """Write torchvision's CIFAR as PNG files into a folder that appears when it is whole."""
+    from torchvision import datasets
 
     make_folder(done.parent)
-    temporary = Path(tempfile.mkdtemp(dir=done.parent, prefix=".cifar100-"))
+    temporary = Path(tempfile.mkdtemp(dir=done.parent, prefix=f".{kind.lower()}-"))
     try:
         for index, train in enumerate((True, False)):
-            part = CIFAR100(str(place), train=train)
+            part = getattr(datasets, kind)(str(place), train=train)
             _write_part(part, temporary / ("train" if train else "test"))
             if progress is not None:
                 progress(index + 1, 2)
         os.rename(temporary, done)
     except RuntimeError as error:
-        raise DataError(f"data: {place / 'cifar-100-python'} is incomplete or damaged ({error})") from error
+        raise DataError(f"data: {place / unpacked} is incomplete or damaged ({error})") from error
     except OSError as error:
         if not done.is_dir():
             raise WriteError(f"cannot write {done}: {error.strerror}") from error

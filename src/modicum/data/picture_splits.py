@@ -1,7 +1,7 @@
 """Data whose own train and test parts hold the same classes: usual for ordinary training, a trap for few-shot tasks.
 
 `open_pictures` refuses folders `train/cat` and `test/cat`: one class would count as two. Here they are parts of the pictures
-of the class `cat`. A table's column `split` and `cifar100` say the parts of pictures either way.
+of the class `cat`. A table's column `split`, `cifar10` and `cifar100` say the parts of pictures either way.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from modicum.data.benchmarks import KNOWN
+from modicum.data.benchmarks import KNOWN, PARTED
 from modicum.data.cache import open_cache
 from modicum.data.picture_set import PictureSet
 from modicum.data.pictures import assemble, list_data, open_pictures, refuse_listing, usual_preparation
@@ -57,7 +57,7 @@ def open_split_pictures(
 
     As `open_pictures`, but that folders train, val and test may hold the same classes. `DataError` as there.
     """
-    if data in KNOWN and data != "cifar100":  # their splits are of classes; digits and omniglot are made, not only read
+    if data in KNOWN and data not in PARTED:  # their splits are of classes; digits and omniglot are made, not only read
         return open_pictures(
             data, root=root, size=size, channels=channels, group=group, seed=seed, margin=margin, progress=progress
         )

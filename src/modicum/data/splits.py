@@ -23,6 +23,12 @@ def shipped(name: str) -> dict[str, Any]:
     return {split: record[split] for split in ("train", "val", "test")}
 
 
+def coarse_classes() -> dict[str, str]:
+    """The coarse class, of 20, of each of CIFAR-100's classes, as the data set itself groups them."""
+    text = resources.files("modicum.data").joinpath("splits_files", "cifar100-coarse.json").read_text(encoding="utf-8")
+    return {fine: coarse for coarse, members in json.loads(text).items() for fine in members}
+
+
 def by_rule(classes: Sequence[str], seed: int, what: str = "classes") -> tuple[Splits, str]:
     """Classes in 64/16/20 per cent (largest remainders), drawn by a seed, and the rule in words. what: what they are."""
     order = philox(seed, "data/splits", 0).permutation(len(classes))
