@@ -15,6 +15,8 @@ from modicum.files import write_text
 from modicum.reporting.long_tail import compare_long_tail, is_long_tail, read_long_tail
 from modicum.reporting.long_tail_edits import signed
 from modicum.reporting.models import ModelComparison, is_comparison, read_comparison
+from modicum.reporting.neighborhoods import compare_neighborhoods, is_neighborhoods, read_neighborhoods
+from modicum.reporting.neighborhoods_panels import likely
 from modicum.reporting.records import Source
 from modicum.reporting.regression import is_regression, read_regression
 from modicum.reporting.sources import read_source
@@ -27,8 +29,8 @@ def write_report(sources: Sequence[Path | str], out: Path | str) -> Path:
 
     The page needs no other file and asks no server for anything. Raises `ConfigError` without sources,
     `FileFormatError` for a folder that is no run and no classifier or holds a damaged file, `WriteError`.
-    The folder of a comparison, runs on regression tasks, and runs of rac (trained on all classes under a long tail) make
-    pages of their own: `ConfigError` beside other sources.
+    The folder of a comparison, runs on regression tasks, runs of rac (trained on all classes under a long tail) and of
+    meta-neighborhoods on pictures make pages of their own: `ConfigError` beside other sources.
     """
     if not sources:
         raise ConfigError("sources: expected at least one folder of a run or a classifier, found none")
@@ -41,6 +43,8 @@ def write_report(sources: Sequence[Path | str], out: Path | str) -> Path:
         text = render_regressions(sources)
     elif _all_of(sources, is_long_tail, "of rac"):
         text = render_long_tails(sources)
+    elif _all_of(sources, is_neighborhoods, "of meta-neighborhoods"):
+        text = render_neighborhoods(sources)
     else:
         text = render([read_source(source) for source in sources])
     write_text(out, text)
@@ -68,6 +72,14 @@ def render_long_tails(folders: Sequence[Path | str]) -> str:
     return _fill("long_tail.html", {"title": " / ".join(names), "runs": runs, "comparison": comparison})
 
 
+def render_neighborhoods(folders: Sequence[Path | str]) -> str:
+    """The page of runs of Meta-Neighborhoods and its baselines as text; `FileFormatError` for damaged files."""
+    paths, names = _named(folders)
+    runs = [read_neighborhoods(path, place, name) for place, (path, name) in enumerate(zip(paths, names, strict=True))]
+    comparison = compare_neighborhoods(runs) if len(runs) > 1 else None
+    return _fill("neighborhoods.html", {"title": " / ".join(names), "runs": runs, "comparison": comparison})
+
+
 def render_regressions(folders: Sequence[Path | str]) -> str:
     """The page of runs on regression tasks as text; `FileFormatError` for damaged or incomplete files."""
     paths, names = _named(folders)
@@ -90,6 +102,7 @@ def _fill(template: str, values: Mapping[str, Any]) -> str:
     )  # fmt: skip
     environment.filters["percent"] = percent
     environment.filters["signed"] = signed
+    environment.filters["likely"] = likely
     environment.globals["counted"] = counted
     style, _, _ = environment.loader.get_source(environment, "style.css") if environment.loader else ("", "", None)
     fixed = {
