@@ -67,7 +67,7 @@ def test_folds_say_which_rows_test_and_validation_is_taken_from_the_others(tmp_p
     assert "fold 1 of folds.csv.gz" in found.rule
     named = written(tmp_path, ["first,second", *(f"{int(i == 7)},0" for i in range(30))], "named.csv")
     assert table(tmp_path, Held(str(named), 0)).rows("test").tolist() == [7]
-    with pytest.raises(DataError, match="fold: 2 asked for, but named.csv has 2 folds, counted from 0"):
+    with pytest.raises(DataError, match=r"fold: 2 asked for, but named\.csv has 2 folds, counted from 0"):
         table(tmp_path, Held(str(named), 2))
     short = written(tmp_path, ["0,1"] * 29, "short.csv")
     with pytest.raises(DataError, match=r"fold_file: short.csv has 29 rows, table.csv has 30"):

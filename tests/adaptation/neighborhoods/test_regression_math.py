@@ -130,7 +130,9 @@ def test_one_step_by_hand() -> None:
 
 
 def test_more_steps_than_memory_allows_says_the_bound() -> None:
-    with pytest.raises(ConfigError, match=r"inner_steps: 3 steps over 23 entries take about .* for ONE item, and 2,000 are") as e:
+    with pytest.raises(
+        ConfigError, match=r"inner_steps: 3 steps over 23 entries take about .* for ONE item, and 2,000 are"
+    ) as e:
         regressor((6, 5), steps=3, memory=2_000)
     assert f"{query_bytes((4, 6, 5, 2), S, 3, 4):,} bytes" in str(e.value)
     assert regressor((6, 5), steps=1, memory=2_000).steps == 1  # one step needs no weights of each item
