@@ -48,9 +48,11 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(data: Path, out: Path, **changes: Any) -> Train:
     options: dict[str, Any] = {
         "target": "p,q", "backbone": "mlp-8-8", "entries": 30, "batch_pictures": 16, "steps": 20, "validate_every": 5,
-        "learning_rate": 0.01, "device": "cpu", "tensorboard": False, **changes,
+        "learning_rate": 0.01, "entry_dropout": 0.5, "device": "cpu", "tensorboard": False, **changes,
     }  # fmt: skip
-    if changes.get("baseline", "none") not in ("none", "parameters"):
+    if (baseline := changes.get("baseline", "none")) != "none":
+        del options["entry_dropout"]
+    if baseline not in ("none", "parameters"):
         del options["entries"]
     return Train(data=str(data), out=str(out), method="meta-neighborhoods", **options)
 
@@ -158,6 +160,7 @@ def test_usual_sizes_are_those_of_the_paper(table: Path, tmp_path: Path) -> None
     own = with_rows(Train(data=str(table), out="run", method="meta-neighborhoods", target="p"), 1_300)
     assert (own.batch_pictures, own.steps, own.validate_every, own.patience, own.entries) == (128, 2_000, 10, 10, 1_000)
     assert (own.temperature, own.learning_rate, own.schedule, own.inner_steps) == (0.1, 1e-3, "constant", 1)
+    assert own.entry_dropout == 0.0
     vanilla = with_rows(replace(own, baseline="vanilla", entries=Train.entries), 1_300)
     assert Train(**json.loads(json.dumps(vanilla.__dict__))).baseline == "vanilla"  # as config.json is read back
 

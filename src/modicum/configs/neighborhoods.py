@@ -59,6 +59,7 @@ def usual_of_neighborhoods(config: Train) -> Mapping[str, Any]:
         **USUAL,
         "backbone": TABLE_BACKBONE if table else BACKBONE,
         "temperature": 0.1 if table else 0.2,
+        "entry_dropout": 0.0 if table else 0.5,  # appendix A.2 drops entries of classifiers, B says nothing of it
         "schedule": "constant" if table else USUAL["schedule"],
     }
     return {**values, **USUAL_SGD} if config.optimizer == "sgd" else values

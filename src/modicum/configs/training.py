@@ -156,7 +156,7 @@ class Train:
     temperature: float = usual(0.2)  # T of the attention over entries, which are weighed by exp(cosine / T) (tables: 0.1)
     learn_temperature: bool = False  # learn T too, which collapses
     inner_rates: Rates = "scalar"  # one rate of the inner steps is learned, or one for each feature
-    entry_dropout: float = 0.5  # share of the entries that a training step leaves out
+    entry_dropout: float = usual(0.5)  # share of the entries that a training step leaves out (tables: 0)
     dropout_draw: Draw = "query"  # which: drawn for every picture, or once for a step, which is cheaper
     output_layer: OutputLayer = "cosine"  # logits are tau cos(z, w), or z w + b
     entry_values: EntryValues = "learned"  # what entries stand for is learned, or fixed, as many for every class
