@@ -62,10 +62,11 @@ def measure(row: Row, site: Site, progress: Progress | None = None) -> dict[str,
         return _cka(row, site, progress)
     if row.kind in (*LONG_TAIL, *EDITS, *LOOKUPS):
         return _of_rac(row, site, progress)
-    if row.kind in NEIGHBORHOODS:
-        from modicum.recipes.mn_measuring import measure_neighborhoods
+    if row.kind in (*NEIGHBORHOODS, "votes"):
+        from modicum.recipes.mn_measuring import measure_neighborhoods, measure_votes
 
-        return measure_neighborhoods(row, site.run, site.root, progress)
+        found = measure_votes if row.kind == "votes" else measure_neighborhoods
+        return found(row, site.run, site.root, progress)
     return _seconds(row, site)
 
 

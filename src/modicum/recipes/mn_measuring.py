@@ -7,6 +7,7 @@
 | agreement all, in_use | mean over entries, of all and of those in use, of the share of an entry's 5 nearest test pictures \
 that are labelled with the likeliest class of its value (figures 9 and 10 as a number) |
 | agreement by_usage | likewise, entries weighed by the attention they get from the test pictures |
+| votes VECTOR LABELS | accuracy of k-NN by training pictures on fine or coarse labels, after training on coarse ones |
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from modicum.recipes.long_tail_measuring import LEFT_OUT, figure_of
 from modicum.recipes.recipe import Row
 from modicum.runtime import Progress
 
+FINER: Mapping[str, str] = {"cifar100-coarse": "cifar100"}
+"""Set with coarse labels -> the same pictures with fine ones; elsewhere a set's own labels."""
 ENTRIES = ("all", "in_use", "by_usage")
 
 
@@ -65,3 +68,28 @@ def measure_neighborhoods(row: Row, run: Path, root: str | None, progress: Progr
     return {
         "evaluate": portable(asdict(test)), **kept, "rows": rows, "figures": figures, **figure_of(row, figures)
     }  # fmt: skip
+
+
+def votes_of(measured: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Figure of a row -> value and 95 % interval, by vector and labels, at the usual k of an evaluation."""
+    return {
+        f"votes {row['vector']} {labels}": _figure(row[labels]["accuracy"], row[labels]["ci95"], row["interval_over"])
+        for row in measured["rows"]
+        if row["neighbours"] == measured["usual"]
+        for labels in ("fine", "coarse")
+    }
+
+
+def measure_votes(row: Row, run: Path, root: str | None, progress: Progress | None = None) -> dict[str, Any]:
+    """The parts of the record of a row of sub-category discovery: its figure, all figures, every vector and k."""
+    from modicum.recipes.measuring import portable
+    from modicum.training.neighborhoods.subcategories import evaluate_subcategories
+    from modicum.training.runs import read_record
+
+    data = read_record(run)[0].data
+    test = Evaluate(run=str(run), root=root, fine=FINER.get(data, data))
+    measured = evaluate_subcategories(test, progress)
+    figures = votes_of(measured)
+    names = ("tested", "classes", "fine_classes", "voters", "steps", "entries", "usual", "rows", "differences")
+    kept = {name: measured[name] for name in names}
+    return {"evaluate": portable(asdict(test)), **kept, "figures": figures, **figure_of(row, figures)}

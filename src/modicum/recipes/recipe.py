@@ -13,15 +13,15 @@ from modicum.configs import BatchNorm, Ensemble, Scale, Train
 
 Kind = Literal[
     "accuracy", "mse", "r_fc", "r_hv", "cka", "epoch_seconds", "train_seconds", "long_tail", "gap", "lookup", "query_ms",
-    "construction_seconds", "edited", "changed", "rmse", "branch", "agreement",
+    "construction_seconds", "edited", "changed", "rmse", "branch", "agreement", "votes",
 ]  # fmt: skip
 """What a row measures: accuracy, or mean squared error of regression, over tasks; R_FC and 4 R_HV^2 over class pairs
 (`evaluation.class_separation`); linear CKA of two models' features; seconds of training per epoch (`models.epoch_steps`)
 and in all. Of rac, on held-out pictures: a branch's accuracy by bucket, and the retrieval branch's less the base branch's
 (`long_tail_measuring`); the nearest item's label, what asking and making the memory costs (`lookups`); accuracy while the
 memory is edited, and how many predictions changed (`edits`). Of a table, root mean squared error (`regression_tables`).
-Of meta-neighborhoods, on held-out pictures: a branch's accuracy, and how many test pictures near an entry have its class
-(`mn_measuring`)."""
+Of meta-neighborhoods, on held-out pictures: a branch's accuracy, how many test pictures near an entry have its class, and
+accuracy of k-NN on finer labels than the trained ones (`mn_measuring`)."""
 
 OVER_TASKS = ("accuracy", "mse")
 """Kinds that are means over test tasks."""
@@ -35,7 +35,7 @@ LONG_TAIL = ("long_tail", "gap")
 """Kinds that one evaluation of a run of rac gives together."""
 NEIGHBORHOODS = ("branch", "agreement")
 """Kinds that one evaluation of a run of meta-neighborhoods gives together."""
-FRACTIONS = ("accuracy", "long_tail", "gap", "lookup", "edited", *NEIGHBORHOODS)
+FRACTIONS = ("accuracy", "long_tail", "gap", "lookup", "edited", *NEIGHBORHOODS, "votes")
 """Kinds that are shown as per cent."""
 TOGETHER = (SEPARATION, LOOKUPS, EDITS, LONG_TAIL, NEIGHBORHOODS)
 """Kinds whose rows share a measurement."""
@@ -70,7 +70,7 @@ class Row:
     few (`long_tail_measuring`), or part of a look-up; index and metric of a look-up; tau_norm as in `evaluate`.
 
     Of meta-neighborhoods: branch as `evaluate` calls it (before, adapted, vanilla, knn); of an agreement, bucket says of
-    which entries: all, in_use, by_usage (`mn_measuring`).
+    which entries: all, in_use, by_usage; of votes, branch is the vector and bucket the labels, fine or coarse.
     """
 
     name: str

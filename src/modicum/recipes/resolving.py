@@ -133,7 +133,13 @@ def drawn(pictures: PictureSet, rows: np.ndarray, classes: int, each: int) -> np
 
 
 def described(options: Train, models: Mapping[str, Mapping[Scale, Train]], scale: Scale) -> str:
-    """Base branch, data and what both encoders were trained on before, in a line; models: those that options refer to."""
+    """Of rac base branch, data and what both encoders were trained on before, in a line; models: those referred to.
+
+    Of meta-neighborhoods backbone, data and, where there is a dictionary (or a layer of its size), S.
+    """
+    if options.method != RAC:
+        size = f"; S = {options.entries:,}" if options.baseline in ("none", "parameters") else ""
+        return f"{options.backbone}, {options.data.rpartition('/')[2]}{size}"
 
     def before(name: str | None) -> str:
         """What the encoder of that name, or of that model, was trained on."""

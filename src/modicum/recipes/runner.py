@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from modicum.configs import Reproduce, Scale, Train
-from modicum.configs.long_tail import RAC
 from modicum.configs.neighborhoods import is_table
+from modicum.configs.supervised import SUPERVISED
 from modicum.errors import ConfigError, DataError, TrainingError
 from modicum.files import read_json, write_bytes, write_json
 from modicum.recipes.long_tail_measuring import figure_of
@@ -40,7 +40,8 @@ RECIPES = {
         "alfa_table_8", "alfa_table_a", "alfa_table_b", "alfa_table_c", "alfa_table_d", "alfa_table_e",
         "rac_table_1", "rac_table_2", "rac_table_3", "rac_clothing", "rac_table_4", "rac_table_5", "rac_table_s1",
         "rac_table_s2", "rac_figure_2", "rac_figure_3", "rac_figure_4", "rac_figure_5", "rac_figure_s1", "rac_figure_s3",
-        "rac_edit", "mn_table_2", "mn_table_1", "mn_table_3", "mn_small",
+        "rac_edit", "mn_table_1", "mn_table_2", "mn_table_3", "mn_figure_7", "mn_figure_8", "mn_figure_9", "mn_figure_10",
+        "mn_ablations", "mn_subcategories", "mn_small",
     )
 }  # fmt: skip
 PICTURES: Mapping[Scale, int | None] = {"smoke": 20, "cpu": None, "full": None}
@@ -111,7 +112,7 @@ def _of(name: str, upper: str, lower: str, config: Reproduce) -> tuple[Records, 
 
 def _setting(recipe: Recipe, row: Row, model: str, scale: Scale) -> str:
     options = recipe.models[model][scale]
-    if options.method == RAC:
+    if options.method in SUPERVISED and options.target is None:
         return described(options, recipe.models, scale)
     if is_table(options):
         return shown_setting(options)
