@@ -21,6 +21,7 @@ from modicum.reporting.records import Source
 from modicum.reporting.regression import is_regression, read_regression
 from modicum.reporting.sources import read_source
 from modicum.reporting.story import counted, percent
+from modicum.reporting.tables import is_table, read_table_run
 from modicum.reporting.views import LOWEST, compare, view
 
 
@@ -29,8 +30,8 @@ def write_report(sources: Sequence[Path | str], out: Path | str) -> Path:
 
     The page needs no other file and asks no server for anything. Raises `ConfigError` without sources,
     `FileFormatError` for a folder that is no run and no classifier or holds a damaged file, `WriteError`.
-    The folder of a comparison, runs on regression tasks, runs of rac (trained on all classes under a long tail) and of
-    meta-neighborhoods on pictures make pages of their own: `ConfigError` beside other sources.
+    The folder of a comparison, runs on regression tasks or on the rows of a table, runs of rac (trained on all classes
+    under a long tail) and of meta-neighborhoods on pictures make pages of their own: `ConfigError` beside other sources.
     """
     if not sources:
         raise ConfigError("sources: expected at least one folder of a run or a classifier, found none")
@@ -45,6 +46,8 @@ def write_report(sources: Sequence[Path | str], out: Path | str) -> Path:
         text = render_long_tails(sources)
     elif _all_of(sources, is_neighborhoods, "of meta-neighborhoods"):
         text = render_neighborhoods(sources)
+    elif _all_of(sources, is_table, "on the rows of a table"):
+        text = render_tables(sources)
     else:
         text = render([read_source(source) for source in sources])
     write_text(out, text)
@@ -85,6 +88,13 @@ def render_regressions(folders: Sequence[Path | str]) -> str:
     paths, names = _named(folders)
     runs = [read_regression(path, place, name) for place, (path, name) in enumerate(zip(paths, names, strict=True))]
     return _fill("regression.html", {"title": " / ".join(names), "runs": runs})
+
+
+def render_tables(folders: Sequence[Path | str]) -> str:
+    """The page of runs on the rows of tables as text; `FileFormatError` for damaged or incomplete files."""
+    paths, names = _named(folders)
+    runs = [read_table_run(path, place, name) for place, (path, name) in enumerate(zip(paths, names, strict=True))]
+    return _fill("tables.html", {"title": " / ".join(names), "runs": runs})
 
 
 def render_comparison(comparison: ModelComparison) -> str:

@@ -1,0 +1,101 @@
+"""Runs on the rows of a table -> everything their page shows. No numbers are made here but those that files hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modicum.errors import FileFormatError
+from modicum.files import read_json
+from modicum.reporting import tables_figures
+from modicum.reporting.arrays import read_arrays
+from modicum.reporting.figures import colour
+from modicum.reporting.records import Source
+from modicum.reporting.regression_figures import training_errors
+from modicum.reporting.story import Sentences, counted, last_part
+from modicum.reporting.views import letter, settings
+from modicum.training.logs import read_log
+
+Row = Mapping[str, Any]
+NAMES = {"none": "Meta-Neighborhoods", "vanilla": "A plain network", "parameters": "A wider network", "knn": "k-NN",
+         "trees": "Boosted trees"}  # fmt: skip
+BRANCHES = {"mean": "mean of the training rows", "before": "before adaptation", "adapted": "adapted", "knn": "k-NN",
+            "trees": "boosted trees", "vanilla": "vanilla", "parameters": "vanilla + parameters"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TableView:
+    """One run as the template reads it; a figure that the files lack is None. rows: (measured on, branch, row)."""
+
+    letter: str
+    colour: str
+    name: str
+    sentences: Sentences
+    rows: list[tuple[str, str, Row]]
+    scatter: str | None
+    training: str | None
+    settings: list[tuple[str, str]]
+    files: tuple[str, ...]
+
+
+def is_table(folder: Path | str) -> bool:
+    """Whether a folder is that of a run on the rows of a table."""
+    path = Path(folder) / "config.json"
+    return path.is_file() and "table" in read_json(path)
+
+
+def read_table_run(folder: Path | str, index: int, name: str) -> TableView:
+    """The run in a folder; `index` gives letter and colour. `FileFormatError` where a file is damaged or incomplete."""
+    path = Path(folder)
+    record = read_json(path / "config.json")
+    results = sorted((path / "results").glob("*.json"))
+    files = [path / "config.json", *results]
+    arrays = read_arrays(path / "artifacts.npz", files)
+    log = read_log(path / "log.jsonl")
+    try:
+        measured = [read_json(file) for file in results]
+        rows = [
+            (f"{last_part(found['data'])} {found['split']}", BRANCHES.get(row["branch"], row["branch"]), row)
+            for found in measured
+            for row in (found["mean_of_training"], *found["rows"])
+        ]
+        told: dict[str, Any] = {key: record[key] for key in ("choice", "parameters") if key in record}
+        source = Source(
+            path, "run", name, config=record["config"], environment=record.get("environment", {}), details=told,
+        )  # fmt: skip
+        return TableView(
+            letter=letter(index), colour=colour(index), name=name, sentences=_told(record, log, measured), rows=rows,
+            scatter=tables_figures.predicted_against_true(arrays, record["table"]["targets"], index),
+            training=training_errors(log, index) if any(line.get("kind") == "train" for line in log) else None,
+            settings=settings(source), files=tuple(file.relative_to(path).as_posix() for file in files),
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise FileFormatError(f"{path}: incomplete or of another version ({error!r}); evaluate anew") from error
+
+
+def _told(record: Row, log: Sequence[Row], measured: Sequence[Row]) -> Sentences:
+    config, data, columns = record["config"], record["data"], record["table"]
+    steps = max((int(line["step"]) for line in log), default=0)
+    how = f"{counted(steps, 'step', 'steps')} of {config['batch_pictures']} rows" if steps else "fitted at once"
+    adapting = (
+        f" Every row adapts it by {counted(config['inner_steps'], 'step', 'steps')} on {config['entries']:,} entries "
+        "that are learned."
+    )
+    what = (
+        f"{NAMES[config['baseline']]} that predicts {', '.join(columns['targets'])} from "
+        f"{counted(len(columns['inputs']), 'column', 'columns')} of “{last_part(data['name'])}” "
+        f"({data['parts']['train']:,} training rows; {how})."
+    ) + (adapting if config["baseline"] == "none" else "")
+    if not measured:
+        return [("What is this?", what), ("How good is it?", "Not measured yet: run `modicum evaluate` on this folder.")]
+    last = measured[-1]
+    row, mean = last["rows"][-1], last["mean_of_training"]
+    good = (
+        f"On {row['rows']:,} rows of its {last['split']} part it errs by {row['rmse']:.4g} (root mean square, in the "
+        f"target's unit), which is {row['standardised']:.3f} standard deviations; the mean of the training rows errs "
+        f"by {mean['rmse']:.4g}."
+    )
+    sure = f"95 % interval: {row['lower']:.4g} to {row['upper']:.4g}, over {last['interval_over']}."
+    return [("What is this?", what), ("How good is it?", good), ("How sure is that?", sure)]
