@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -98,7 +99,8 @@ def attended(network: MetaNeighborhoods, features: Tensor, top: int = 5, size: i
     usage: Tensor | float = 0.0
     with torch.inference_mode():
         for start in range(0, len(features), size):
-            w = network.attention(features[start : start + size].to(where))
+            z = features[start : start + size].to(where)
+            w = network.attention(F.pad(z, (0, 0, 0, size - len(z))))[: len(z)]  # passes of one shape here too
             heaviest = w.topk(min(top, w.shape[-1]), dim=-1)
             entries.append(heaviest.indices.cpu())
             weights.append(heaviest.values.cpu())
