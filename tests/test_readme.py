@@ -8,8 +8,10 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_diabetes
 
 from modicum.cli import main
 
@@ -52,16 +54,21 @@ def test_meta_training_on_omniglot_cifar_fs_and_clothing(test_data, tmp_path, mo
     assert results["rows"][0]["balanced_accuracy"] > 0.2  # some twenty classes, chance 0.05
 
 
+def some_clothes(test_data: Path, folder: Path) -> None:
+    """`pictures` of three unequal classes and `new/one.png`, as the README calls them, in a folder."""
+    for name, count in (("Shoes", 40), ("Hat", 12), ("Skirt", 6)):
+        (folder / "pictures" / name).mkdir(parents=True)
+        for path in sorted((test_data / "clothing" / name).iterdir())[:count]:
+            shutil.copy(path, folder / "pictures" / name / path.name)
+    (folder / "new").mkdir()
+    Image.open(next((folder / "pictures" / "Hat").iterdir())).convert("RGB").save(folder / "new" / "one.png")
+
+
 @pytest.mark.slow
 def test_a_memory_and_long_tails_on_clothing(test_data, tmp_path, monkeypatch, capsys):
     """Every command ends with code 0; what is searched for is found, and a prediction names what it retrieved."""
     monkeypatch.chdir(tmp_path)
-    for name, count in (("Shoes", 40), ("Hat", 12), ("Skirt", 6)):
-        (tmp_path / "pictures" / name).mkdir(parents=True)
-        for path in sorted((test_data / "clothing" / name).iterdir())[:count]:
-            shutil.copy(path, tmp_path / "pictures" / name / path.name)
-    (tmp_path / "new").mkdir()
-    Image.open(next((tmp_path / "pictures" / "Hat").iterdir())).convert("RGB").save(tmp_path / "new" / "one.png")
+    some_clothes(test_data, tmp_path)
     printed = {}
     for line in block_below("A memory, and long tails"):
         words = shlex.split(line)[1:]
@@ -71,3 +78,24 @@ def test_a_memory_and_long_tails_on_clothing(test_data, tmp_path, monkeypatch, c
     assert "Hat" in printed["memory search"]
     assert "retrieved" in printed["predict rac-run"]
     assert (tmp_path / "rac.html").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_a_dictionary_that_adapts_on_clothing_and_a_table(test_data, tmp_path, monkeypatch, capsys):
+    """Every command ends with code 0; adaptation has a row of its own, a table is predicted better than by its mean."""
+    monkeypatch.chdir(tmp_path)
+    some_clothes(test_data, tmp_path)
+    x, y = load_diabetes(return_X_y=True)
+    header = ",".join([*(f"x{i}" for i in range(x.shape[1])), "progression"])
+    np.savetxt(tmp_path / "wine.csv", np.column_stack([x, y]), delimiter=",", header=header, comments="")
+    printed = {}
+    for line in block_below("A dictionary that adapts"):
+        words = shlex.split(line)[1:]
+        pictures = words[0] == "train" and "pictures" in words
+        assert main([*words, *(["--steps", "5"] if pictures else [])]) == 0, (line, capsys.readouterr().err)
+        printed[" ".join(words[:2])] = capsys.readouterr().out
+    assert "adapted" in printed["evaluate mn-run"]
+    assert (tmp_path / "neighborhoods.html").stat().st_size > 10_000
+    (result,) = (tmp_path / "wine-run" / "results").glob("*.json")
+    adapted = next(row for row in json.loads(result.read_text())["rows"] if row["branch"] == "adapted")
+    assert adapted["rmse"] < y.std()
