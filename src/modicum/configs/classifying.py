@@ -49,7 +49,7 @@ class Predict:
     """Labels, probabilities and the nearest support pictures of pictures; of runs on all classes, what they read."""
 
     classifier: str  # folder made by `fit`, `extend` or `adapt`, or a RUN of rac or meta-neighborhoods
-    images: list[str]  # picture files or folders of pictures
+    images: list[str]  # picture files or folders of pictures; of a run on a table, one CSV
     top: int = 3  # how many labels to show
     reject: float | None = None  # say "none of these" at this rate of wrongly rejected pictures of known classes, 0..1
     neighbours: int = 3  # how many support pictures, items that were retrieved, or entries attended to, to show
