@@ -1,6 +1,6 @@
 """Ours: Meta-Neighborhoods on small data, digits and alphabets of Omniglot, against what users would take otherwise.
 
-No table of a paper. Method: Shan, Li and Oliva, "Meta-Neighborhoods", NeurIPS 2020, arXiv 1909.09140. Settings: `mn_models`.
+Paper: no table of one. Method: Shan, Li and Oliva, "Meta-Neighborhoods", NeurIPS 2020, arXiv 1909.09140. See `mn_models`.
 Command: modicum reproduce mn_small --scale cpu --seeds 0 1 2 --root DATA
 Cost: smoke seconds; cpu twenty minutes for all on one idle core; full is the same.
 Target: test accuracy, per cent, of conv4-192, the paper's network for such pictures.
