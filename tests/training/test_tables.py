@@ -72,8 +72,8 @@ def test_a_step_is_the_mean_over_rows_of_each_row_alone(table: Path, tmp_path: P
     for place, row in enumerate(objective.batch(3).tolist()):
         keep = kept[place : place + 1] if draw == "query" else kept
         total += float((regressor(objective.x[row : row + 1], keep) - objective.y[row]).square().mean().detach()) / 16
-    assert float(part.loss) == pytest.approx(total, rel=1e-5)
-    halves = [float(objective.part(3, Ranks(rank, 2)).loss) for rank in range(2)]
+    assert part.loss.item() == pytest.approx(total, rel=1e-5)
+    halves = [objective.part(3, Ranks(rank, 2)).loss.item() for rank in range(2)]
     assert sum(halves) == pytest.approx(total, rel=1e-5)
 
 
