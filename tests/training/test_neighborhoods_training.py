@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from torch import Tensor
 from modicum.augmentation.auto_augment import augment_pictures
 from modicum.configs import Train
 from modicum.errors import ConfigError, TrainingError
-from modicum.files import read_tensors
 from modicum.models import fingerprint, load_encoder
 from modicum.training.checkpoints import BEST, LAST
 from modicum.training.classical import epoch_batch
@@ -169,23 +169,9 @@ RESUMED: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("case", RESUMED)
-def test_resumed_training_is_the_same_to_the_bit(tmp_path: Path, case: str) -> None:
+def test_resumed_training_is_the_same_to_the_bit(tmp_path: Path, assert_resumes: Callable[..., None], case: str) -> None:
     whole, cut = (config(tmp_path / name, **RESUMED[case]) for name in ("whole", "cut"))
-    train(whole)
-
-    def interrupt(done: int, total: int) -> None:
-        if (done, total) == (4, 6):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(cut, progress=interrupt)
-    assert read_tensors(tmp_path / "cut" / LAST)[1]["step"] == 3
-    train(replace(cut, resume=True))
-    files = [LAST, BEST, *([Path("voters.safetensors")] if case == "knn" else [])]
-    for which in files:
-        first, second = (read_tensors(tmp_path / name / which)[0] for name in ("whole", "cut"))
-        assert first.keys() == second.keys()
-        assert [name for name in first if not torch.equal(first[name], second[name])] == []
+    assert_resumes(whole, cut, (LAST, BEST, Path("voters.safetensors")) if case == "knn" else (LAST, BEST))
 
 
 def test_a_small_network_learns_digits(tmp_path: Path) -> None:

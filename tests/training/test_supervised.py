@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -114,25 +115,9 @@ CASES: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_resumed_training_is_the_same_to_the_bit(tmp_path: Path, case: str) -> None:
+def test_resumed_training_is_the_same_to_the_bit(tmp_path: Path, assert_resumes: Callable[..., None], case: str) -> None:
     """Interrupted after four of six steps and gone on with: the checkpoint, its optimiser and the best one are equal."""
-    whole, cut = (config(tmp_path / name, **CASES[case]) for name in ("whole", "cut"))
-    train(whole)
-
-    def interrupt(done: int, total: int) -> None:
-        if (done, total) == (4, 6):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(cut, progress=interrupt)
-    assert read_tensors(tmp_path / "cut" / LAST)[1]["step"] == 3
-    train(replace(cut, resume=True))
-    for which in (LAST, BEST):
-        first, second = (read_tensors(tmp_path / name / which) for name in ("whole", "cut"))
-        assert first[0].keys() == second[0].keys()
-        assert [name for name in first[0] if not torch.equal(first[0][name], second[0][name])] == []
-        assert first[1]["step"] == second[1]["step"]
-    assert first[1]["best"] == second[1]["best"]
+    assert_resumes(*(config(tmp_path / name, **CASES[case]) for name in ("whole", "cut")), (LAST, BEST))
 
 
 def test_a_checkpoint_holds_neither_the_memory_nor_its_encoder(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from modicum.configs.neighborhoods import NEIGHBORHOODS
 from modicum.errors import ConfigError
 
 if TYPE_CHECKING:
-    from modicum.classifiers.attending import AttendingAnswers
+    from modicum.classifiers.attending import AttendingAnswers, AttendingPrediction
     from modicum.classifiers.predicting import Answers
-    from modicum.classifiers.retrieved import BranchAnswers
+    from modicum.classifiers.retrieved import BranchAnswers, BranchPrediction
 
 NONE_OF_THESE = "none of these"
 
@@ -56,71 +56,70 @@ def show(answers: Answers, top: int) -> None:
         print("scores only rank: the classifier had too few pictures to calibrate them")
 
 
+def _scored(image: str, found: BranchPrediction | AttendingPrediction) -> dict[str, Any]:
+    """What the record of a picture says first, whatever the run: label and scores."""
+    top = [{"label": label, "score": value} for label, value in found.top]
+    return {"image": image, "label": found.label, "score": found.score, "top": top}
+
+
+def _record(rows: list[dict[str, Any]], problems: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    return {"rows": rows, "problems": [{"image": image, "message": message} for image, message in problems]}
+
+
+def _show_scored(
+    rows: Sequence[tuple[str, BranchPrediction | AttendingPrediction, Sequence[object]]], more: Sequence[str], top: int
+) -> None:
+    """Print a line for each picture: label, score, other labels, and cells under the columns `more`."""
+    columns = ["image", "label", "score", *(["other labels"] if top > 1 else []), *more]
+    lines: list[Sequence[object]] = []
+    for image, found, cells in rows:
+        others = ", ".join(f"{label} {percent(p, 1)}" for label, p in found.top[1:])
+        lines.append([image, found.label, percent(found.score, 1), *([others] if top > 1 else []), *cells])
+    if lines:
+        show_table("", columns, lines)
+    print("scores only rank: they are not calibrated")
+
+
 def record_retrieving(answers: BranchAnswers) -> dict[str, Any]:
     """The answers of a run of rac as a record: scores, the label of each branch, and the items that were retrieved."""
-    rows = [
-        {
-            "image": image,
-            "label": found.label,
-            "score": found.score,
-            "top": [{"label": label, "score": value} for label, value in found.top],
-            "branches": found.branches,
-            "neighbours": [
-                {"id": n.item.id, "source": n.item.source, "name": n.item.name, "label": n.item.label, "text": n.item.text,
-                 "similarity": n.similarity}
-                for n in found.neighbours
-            ],
-        }
-        for image, found in answers.rows
-    ]  # fmt: skip
-    return {"rows": rows, "problems": [{"image": image, "message": message} for image, message in answers.problems]}
+    rows = []
+    for image, found in answers.rows:
+        near = [
+            {"id": n.item.id, "source": n.item.source, "name": n.item.name, "label": n.item.label, "text": n.item.text,
+             "similarity": n.similarity}
+            for n in found.neighbours
+        ]  # fmt: skip
+        rows.append({**_scored(image, found), "branches": found.branches, "neighbours": near})
+    return _record(rows, answers.problems)
 
 
 def show_retrieving(answers: BranchAnswers, top: int) -> None:
     """Print a line for each picture: label, score, what each branch says where they differ, the nearest items."""
-    columns = ["image", "label", "score", *(["other labels"] if top > 1 else []), "branches", "retrieved"]
-    lines: list[Sequence[object]] = []
+    rows = []
     for image, found in answers.rows:
-        others = ", ".join(f"{label} {percent(p, 1)}" for label, p in found.top[1:])
         branches = ", ".join(f"{name} {label}" for name, label in found.branches.items() if label != found.label) or "agree"
         near = ", ".join(f"{n.item.words or n.item.name} ({n.similarity:.3f})" for n in found.neighbours)
-        lines.append([image, found.label, percent(found.score, 1), *([others] if top > 1 else []), branches, near or "-"])
-    if lines:
-        show_table("", columns, lines)
-    print("scores only rank: they are not calibrated")
+        rows.append((image, found, (branches, near or "-")))
+    _show_scored(rows, ("branches", "retrieved"), top)
 
 
 def record_attending(answers: AttendingAnswers) -> dict[str, Any]:
     """The answers of a run of Meta-Neighborhoods as a record: scores, the label before adaptation, what was attended to."""
-    rows = [
-        {
-            "image": image,
-            "label": found.label,
-            "score": found.score,
-            "top": [{"label": label, "score": value} for label, value in found.top],
-            "before": found.before,
-            "entries": [entry._asdict() for entry in found.entries],
-            "neighbours": [voter._asdict() for voter in found.voters],
-        }
-        for image, found in answers.rows
-    ]
-    return {"rows": rows, "problems": [{"image": image, "message": message} for image, message in answers.problems]}
+    rows = []
+    for image, found in answers.rows:
+        entries, voters = ([each._asdict() for each in near] for near in (found.entries, found.voters))
+        rows.append({**_scored(image, found), "before": found.before, "entries": entries, "neighbours": voters})
+    return _record(rows, answers.problems)
 
 
 def show_attending(answers: AttendingAnswers, top: int) -> None:
     """Print a line for each picture: label, score, the label before adaptation, entries or training pictures it is near."""
-    columns = ["image", "label", "score", *(["other labels"] if top > 1 else []), "before", "entries attended to, or voters"]
-    lines: list[Sequence[object]] = []
+    rows = []
     for image, found in answers.rows:
-        others = ", ".join(f"{label} {percent(p, 1)}" for label, p in found.top[1:])
         entries = [f"{near.entry} {near.label} ({percent(near.weight, 2)})" for near in found.entries]
         voters = [f"{near.id} {near.label} ({near.similarity:.3f})" for near in found.voters]
-        told = ", ".join([*entries, *voters]) or "-"
-        score = percent(found.score, 1)
-        lines.append([image, found.label, score, *([others] if top > 1 else []), found.before or "-", told])
-    if lines:
-        show_table("", columns, lines)
-    print("scores only rank: they are not calibrated")
+        rows.append((image, found, (found.before or "-", ", ".join([*entries, *voters]) or "-")))
+    _show_scored(rows, ("before", "entries attended to, or voters"), top)
 
 
 def _method(folder: str) -> str | None:
