@@ -154,6 +154,11 @@ def likely(share: float) -> str:
     return f"{text} %".replace(" ", "\u00a0")
 
 
+def breakable(name: str) -> str:
+    """A class name that a browser may break behind each underscore, where it stands in a narrow place."""
+    return name.replace("_", "_\u200b")
+
+
 def verdict(was: int, now: int, label: int) -> str:
     """What adaptation did to an answer: from the classes before and after, and the true one."""
     if was == now:

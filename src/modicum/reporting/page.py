@@ -16,7 +16,7 @@ from modicum.reporting.long_tail import compare_long_tail, is_long_tail, read_lo
 from modicum.reporting.long_tail_edits import signed
 from modicum.reporting.models import ModelComparison, is_comparison, read_comparison
 from modicum.reporting.neighborhoods import compare_neighborhoods, is_neighborhoods, read_neighborhoods
-from modicum.reporting.neighborhoods_panels import likely
+from modicum.reporting.neighborhoods_panels import breakable, likely
 from modicum.reporting.records import Source
 from modicum.reporting.regression import is_regression, read_regression
 from modicum.reporting.sources import read_source
@@ -112,7 +112,7 @@ def _fill(template: str, values: Mapping[str, Any]) -> str:
     )  # fmt: skip
     environment.filters["percent"] = percent
     environment.filters["signed"] = signed
-    environment.filters["likely"] = likely
+    environment.filters |= {"likely": likely, "breakable": breakable}
     environment.globals["counted"] = counted
     style, _, _ = environment.loader.get_source(environment, "style.css") if environment.loader else ("", "", None)
     fixed = {
