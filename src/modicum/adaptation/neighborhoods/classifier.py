@@ -53,8 +53,8 @@ class MetaNeighborhoods(AbstractClassifier):
     """Pictures (B, C, H, W) -> logits (B, C). dictionary None: the vanilla network, nothing is adapted.
 
     steps: inner steps. rates: one rate, or one per feature, from initial_rate. form: see above. memory_bytes: what the steps
-    of the queries that are computed at once may need. `ConfigError`: steps below 1, shapes that do not fit, more steps than
-    memory allows for a single query.
+    of the queries that are computed at once may need, beside what all share (`room`). `ConfigError`: steps below 1, shapes
+    that do not fit, more steps than memory allows for a single query.
     """
 
     rate: Tensor | None
