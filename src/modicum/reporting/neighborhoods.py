@@ -182,7 +182,7 @@ class NeighborhoodsComparison:
 
 
 def compare_neighborhoods(runs: Sequence[NeighborhoodsRun]) -> NeighborhoodsComparison:
-    """Every data set on which two runs or more were measured, paired differences to the first run, and what differs."""
+    """Every data set on which two runs or more were measured, paired differences, and what differs."""
     found: dict[tuple[Any, ...], list[tuple[int, Measured]]] = {}
     for index, run in enumerate(runs):
         for one in run.measurements:
@@ -221,18 +221,21 @@ def _compared(runs: Sequence[NeighborhoodsRun], measured: Sequence[tuple[int, Me
 
 
 def _gaps(runs: Sequence[NeighborhoodsRun]) -> list[Gap]:
-    """Each later run minus the first, by what they predict with, where their last evaluations met the same pictures."""
-    first, found = runs[0], []
-    for run in runs[1:]:
-        a, b = run.answers, first.answers
-        if a is None or b is None or not np.array_equal(a.ids, b.ids) or not np.array_equal(a.true, b.true):
-            continue
-        right = [(one.named == one.true).astype(np.float64) for one in (a, b)]
-        if len(a.ids) < 2:
-            continue
-        gap = paired_interval(right[0], right[1], "pictures")
-        found.append(
-            Gap(f"{run.letter} minus {first.letter}", len(a.ids), signed(gap.mean), interval_told(gap.mean, gap.ci95),
-                excludes_zero(gap))
-        )  # fmt: skip
+    """Each run minus the first one before it whose last evaluation met the same pictures, by what they predict with."""
+    found = []
+    for index, run in enumerate(runs):
+        a = run.answers
+        for other in runs[:index]:
+            b = other.answers
+            if a is None or b is None or len(a.ids) < 2 or not _same(a, b):
+                continue
+            right = [(one.named == one.true).astype(np.float64) for one in (a, b)]
+            gap = paired_interval(right[0], right[1], "pictures")
+            told = interval_told(gap.mean, gap.ci95)
+            found.append(Gap(f"{run.letter} minus {other.letter}", len(a.ids), signed(gap.mean), told, excludes_zero(gap)))
+            break
     return found
+
+
+def _same(a: Answers, b: Answers) -> bool:
+    return np.array_equal(a.ids, b.ids) and np.array_equal(a.true, b.true)
