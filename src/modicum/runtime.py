@@ -72,17 +72,3 @@ def device(name: str = "auto") -> torch.device:
         return torch.device(name)
     except RuntimeError as error:
         raise ConfigError(f"device: {name!r} is not a torch device; use cpu, cuda or auto") from error
-
-
-def free_memory(where: torch.device) -> int | None:
-    """Bytes that a device's memory has left, on a CPU without what it swaps out; None where nothing tells."""
-    if where.type == "cuda":
-        import torch
-
-        return int(torch.cuda.mem_get_info(where)[0])
-    try:
-        with open("/proc/meminfo") as file:
-            kilobytes = next((line.split()[1] for line in file if line.startswith("MemAvailable:")), None)
-    except OSError:
-        return None
-    return None if kilobytes is None else 1024 * int(kilobytes)

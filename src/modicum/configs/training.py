@@ -59,7 +59,7 @@ _COUNTS = (
 class Train:
     """Meta-training on few-shot tasks, classical training, or rac; under torchrun, processes share every step."""
 
-    data: str  # folder, CSV, zip, or digits | omniglot | cifar10 | cifar100[-coarse] | cifar-fs | fc100 | mini-imagenet | ...
+    data: str  # folder, CSV, zip, or digits | omniglot | cifar10 | cifar100[-coarse] | cifar-fs | fc100 | mini-imagenet, ...
     out: str  # folder of the run, made here
     root: str | None = None  # where known data sets lie (default: MODICUM_DATA)
     splits: str | None = None  # JSON file with the classes of each split; without one 64/16/20 by a seeded rule

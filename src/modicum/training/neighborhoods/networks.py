@@ -20,13 +20,13 @@ from torch import Tensor, nn
 
 from modicum.adaptation.neighborhoods.classifier import MetaNeighborhoods
 from modicum.adaptation.neighborhoods.layers import OutputLayer
+from modicum.adaptation.neighborhoods.room import free_bytes
 from modicum.backbones.encoder import Encoder
 from modicum.configs import Train, require
 from modicum.configs.neighborhoods import usual_entries
 from modicum.configs.usual import is_usual
 from modicum.episodes.interfaces import AbstractClassifier
 from modicum.memory.dictionary import LearnedDictionary
-from modicum.runtime import free_memory
 
 COPIES = 4
 """A parameter under AdamW: itself, its gradient, two moments."""
@@ -83,7 +83,7 @@ Network = MetaNeighborhoods | WidenedNetwork
 
 def _require_room(entries: int, n_features: int, classes: int, device: torch.device) -> None:
     """`ConfigError` for a dictionary (or a layer of as many parameters) that memory cannot hold while it is trained."""
-    needed, free = 4 * COPIES * entries * (n_features + classes), free_memory(device)
+    needed, free = 4 * COPIES * entries * (n_features + classes), free_bytes(device)
     require(
         free is None or needed <= free,
         f"entries: {entries:,} of {n_features} features and {classes} classes take {needed / 2**30:,.1f} GiB in training, "
