@@ -28,7 +28,6 @@ over the targets of the squared error, without a half, as the outer one.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal, final
@@ -38,6 +37,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from modicum.adaptation.neighborhoods.room import free_bytes
 from modicum.backbones.mlp import MLP
 from modicum.errors import ConfigError
 from modicum.memory.dictionary import LearnedDictionary
@@ -130,11 +130,6 @@ def query_bytes(widths: Sequence[int], entries: int, steps: int, itemsize: int) 
     return itemsize * steps * (entries * units + 3 * weights)
 
 
-def free_bytes() -> int:
-    """Bytes of memory that are free on this machine, without those of a GPU."""
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
 @final
 class NeighborhoodsRegressor(nn.Module):
     """x (B, D) -> (B, O): an MLP that is adapted to every item; without a dictionary the MLP as it is.
@@ -218,7 +213,9 @@ def len_of_chunk(
         return 2**31
     keys = dictionary.keys
     one = query_bytes(widths, len(keys), steps, keys.element_size())
-    room = free_bytes() if memory_bytes is None else memory_bytes
+    room = free_bytes(keys.device) if memory_bytes is None else memory_bytes
+    if room is None:
+        return max(1, CHUNK_BYTES // one)
     if one > room:
         raise ConfigError(
             f"inner_steps: {steps} steps over {len(keys):,} entries take about {one:,} bytes for ONE item, and {room:,} are "
