@@ -90,6 +90,15 @@ def test_steps_that_do_not_fit_say_what_would(monkeypatch: pytest.MonkeyPatch):
         MetaNeighborhoods(encoder_of(6), layer, dictionary, steps=1, form="explicit")
 
 
+def test_steps_are_asked_for_where_the_network_lies_now(monkeypatch: pytest.MonkeyPatch):
+    """They fit where it was made, and not on the device that it was moved to."""
+    monkeypatch.setattr(room, "free_bytes", lambda device: 1 << 30 if device.type == "cpu" else 1_000)
+    model = make("cosine", False, "scalar", dtype=torch.float32)
+    assert model.logits(torch.ones(1, 6)).shape == (1, 4)
+    with pytest.raises(ConfigError, match="steps: 1 steps on 13 entries"):
+        model.to("meta").logits(torch.ones(1, 6, device="meta"))
+
+
 def test_free_memory_is_read_where_it_can_be():
     """Between nothing and a thousand times what any machine has, or unknown."""
     free = room.free_bytes(torch.device("cpu"))
@@ -125,6 +134,8 @@ def test_queries_and_masks_of_other_shapes_are_refused():
     z = torch.zeros(2, 6, dtype=torch.float64)
     with pytest.raises(ConfigError, match=r"z: expected features \(B, 6\), found \(2, 5\)"):
         model.logits(z[:, :5])
+    with pytest.raises(ConfigError, match=r"z: expected features \(B, 6\), found \(2, 5\)"):
+        model.predict(z[:, :5])
     with pytest.raises(ConfigError, match=r"keep: expected a mask \(2, 13\), found \(3, 13\)"):
         model.logits(z, torch.ones(3, 13, dtype=torch.bool))
     with pytest.raises(ConfigError, match="steps: expected at least 0"):

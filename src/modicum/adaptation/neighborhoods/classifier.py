@@ -110,14 +110,14 @@ class MetaNeighborhoods(AbstractClassifier):
         if self.dictionary is None or steps == 0:
             before: Tensor = self.layer(z)
             return before[None]
-        return self._after(z, keep, self.steps if steps is None else self._checked(steps), every=True)
+        return self._after(z, keep, self._checked(self.steps if steps is None else steps), every=True)
 
     def logits(self, z: Tensor, keep: Tensor | None = None, steps: int | None = None) -> Tensor:
         """Logits (B, C) of features (B, D) after the steps; steps=0: before adaptation. keep: as `trajectory`."""
         if self.dictionary is None or steps == 0:
             before: Tensor = self.layer(z)
             return before
-        return self._after(z, keep, self.steps if steps is None else self._checked(steps), every=False)[0]
+        return self._after(z, keep, self._checked(self.steps if steps is None else steps), every=False)[0]
 
     @torch.no_grad()
     def predict(self, z: Tensor) -> Tensor:
@@ -128,6 +128,7 @@ class MetaNeighborhoods(AbstractClassifier):
         if self.dictionary is None or self.layer.tau is None or self.steps > 1 or self.form == "explicit":
             return self.logits(z).argmax(-1)
         problem, out = self._problem(None), []
+        _check_queries(z, None, problem)
         assert problem.cosine is not None
         for part in torch.split(z, self._queries_at_once(len(problem.keys), self.steps)):
             q = attended(problem, part, None)
