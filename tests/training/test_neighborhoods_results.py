@@ -133,6 +133,8 @@ def test_knn_is_scikit_learns(knn: Path) -> None:
         assert row["accuracy"] == pytest.approx((other == pictures.labels[parts.test]).mean())
         assert np.array_equal(np.load(knn / "artifacts.npz")["predicted_knn"], other) or k == 7
     assert found["differences"][0]["later"] == "knn"
+    with pytest.raises(ConfigError, match="split: training pictures vote"):
+        evaluate(Evaluate(run=str(knn), split="train"))
     assert (found["neighbours"], found["entries"]) == (7, None)
 
 

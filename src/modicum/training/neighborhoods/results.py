@@ -56,6 +56,10 @@ def check_evaluation(config: Evaluate, loaded: NeighborhoodsRun) -> None:
         f"neighbours: for runs of --baseline knn, and {config.run} has none; leave it out",
     )
     require(
+        config.split != "train" or trained.baseline != "knn",
+        "split: training pictures vote under --baseline knn, so they cannot be asked about; take test or val",
+    )
+    require(
         config.inner_steps is None or trained.baseline == "none",
         f"inner_steps: --baseline {trained.baseline} takes no inner steps; leave it out",
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,10 +19,12 @@ import numpy as np
 
 from modicum.configs import Evaluate, require
 from modicum.data.columns import Floats, read_columns
-from modicum.errors import DataError
+from modicum.data.regression_tables import RegressionTable
+from modicum.errors import ConfigError, DataError
 from modicum.evaluation.intervals import mean_interval, student_quantile
 from modicum.files import write_bytes, write_json
 from modicum.training.tables.runs import TableRun, inputs_in, load_table_run, own_table
+from modicum.training.tables.subject import open_table
 
 TAKEN = ("run", "data", "root", "split", "device", "json", "pictures", "seed")
 """Options of `evaluate` that a run on a table takes; seed and pictures change nothing."""
@@ -82,19 +84,31 @@ def check_evaluation(config: Evaluate) -> None:
     require(not foreign, f"{', '.join(foreign)}: not for a run on the rows of a table, as {config.run} is; leave it out")
 
 
+def _own_table(config: Evaluate, run: TableRun) -> RegressionTable | None:
+    """The table that a run was trained on, also where `data` names it by another path or a copy; None for another one."""
+    if config.data is None or config.data == run.config.data:
+        return own_table(run.config, run.record, config.run)
+    try:
+        table = open_table(replace(run.config, data=config.data))
+    except (ConfigError, DataError):  # nothing that this run could have been trained on
+        return None
+    return table if table.digest() == run.record["data"]["digest"] else None
+
+
 def tested_rows(config: Evaluate, run: TableRun) -> tuple[Floats, Floats, str, str]:
     """x (n, D), y (n, O), name of the table, and which rows these are in words; `ConfigError`, `DataError`.
 
-    Of another table than the run's all rows are tested.
+    Of another table than the run's, and than a copy of it, all rows are tested.
     """
-    if config.data is None or config.data == run.config.data:
-        table = own_table(run.config, run.record, config.run)
+    table = _own_table(config, run)
+    if table is not None:
         rows = table.rows(config.split)
         if len(rows) < 2:
             raise DataError(
                 f"split: {table.name} has {len(rows)} rows for {config.split!r} ({table.rule}), expected at least 2"
             )
         return table.x[rows], table.y[rows], table.name, f"{config.split} rows of {table.name}"
+    assert config.data is not None
     columns = read_columns(config.data)
     missing = [name for name in run.targets if name not in columns.names]
     if missing:
