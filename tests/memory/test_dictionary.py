@@ -74,7 +74,7 @@ def test_temperature_is_learned_only_where_asked():
     assert torch.equal(learned.attend(query), before)
 
 
-@pytest.mark.parametrize(("entries", "share", "kept"), [(10, 0.5, 5), (7, 0.5, 3), (10, 0.0, 10), (9, 0.3, 6)])
+@pytest.mark.parametrize(("entries", "share", "kept"), [(10, 0.5, 5), (7, 0.5, 3), (10, 0.0, 10), (9, 0.3, 6), (30, 0.9, 3)])
 def test_draws_keep_exactly_so_many_entries_without_replacement(entries: int, share: float, kept: int):
     """int((1 - share) S): half of 7 is 3. A coin for each entry would vary; the same generator gives the same draw."""
     assert kept_entries(entries, share) == kept

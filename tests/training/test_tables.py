@@ -197,6 +197,18 @@ def test_results_hold_both_units_before_and_after(table: Path, tmp_path: Path) -
     assert read_record(run)[1]["data"]["parts"] == {"train": 84, "val": 12, "test": 24}
 
 
+def test_a_copy_of_the_runs_table_tests_the_same_rows(table: Path, tmp_path: Path) -> None:
+    """By another path its training rows would be tested too; a table that differs in one row is another one, all of it."""
+    run, copy = tmp_path / "run", tmp_path / "copy.csv"
+    train(config(table, run))
+    copy.write_bytes(table.read_bytes())
+    own, other = evaluate(Evaluate(run=str(run))), evaluate(Evaluate(run=str(run), data=str(copy)))
+    assert [row["rmse"] for row in other["rows"]] == [row["rmse"] for row in own["rows"]]
+    assert other["rows"][0]["rows"] == 24
+    copy.write_bytes(table.read_bytes() + b"1,2,3,4\n")
+    assert evaluate(Evaluate(run=str(run), data=str(copy)))["rows"][0]["rows"] == 121
+
+
 def test_root_mean_by_hand() -> None:
     """Squares 1, 3: mean 2, deviation sqrt 2, stderr 1, 12.7062 for one degree: 0 to sqrt 14.7062."""
     found = root_mean(np.array([1.0, 3.0]))
@@ -289,6 +301,7 @@ def test_diabetes_is_predicted_better_than_by_the_mean(tmp_path: Path) -> None:
         ("--temperature 0", "temperature: expected more than 0, found 0"),
         ("--inner_steps 0", "inner_steps: expected at least 1"),
         ("--image_size 32", "image_size: for pictures only, and this is a table"),
+        ("--entry_values one-hot", "entry_values: for pictures only"),
         ("--fold 0", "fold, fold_file: give both"),
         ("--backbone conv4-64", "backbone: a table takes mlp-W-W"),
         ("--baseline knn --entries 9", "entries: --baseline knn has no dictionary"),
@@ -308,7 +321,7 @@ def test_options_that_make_no_sense_are_refused(
 
 
 def test_more_steps_than_memory_allows_are_refused(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(regression, "free_bytes", lambda: 10_000)
+    monkeypatch.setattr(regression, "free_bytes", lambda device: 10_000)
     with pytest.raises(ConfigError, match=r"inner_steps: 3 steps over 30 entries take about .* bytes for ONE item"):
         train(config(table, tmp_path / "run", inner_steps=3))
 

@@ -7,12 +7,11 @@ and of the authors' code where the paper says nothing, but for the number of ste
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from modicum.configs.options import require
-from modicum.configs.supervised import given_options
 
 if TYPE_CHECKING:
     from modicum.configs.training import Train
@@ -44,7 +43,7 @@ OF_STEPS = ("inner_steps", "inner_rate")
 OF_NETWORK = ("modulate", "film_entries", "output_layer", "augmentation")
 OF_TABLES = ("fold_file", "fold")
 OF_NEIGHBORHOODS = ("baseline", "decay_form", *OF_DICTIONARY, *OF_NETWORK, *OF_TABLES)
-OF_PICTURES = ("image_size", "channels", "imbalance", "imbalance_kind", "group", *OF_NETWORK)
+OF_PICTURES = ("image_size", "channels", "imbalance", "imbalance_kind", "group", "entry_values", *OF_NETWORK)
 
 
 def is_table(config: Train) -> bool:
@@ -87,9 +86,19 @@ def with_backbone(config: Train) -> Train:
     name, plus, modulated = config.backbone.partition("+")
     if config.output_layer == "cosine" and name in SIGNED:
         name = f"{name}-signed"
-    if config.modulate != "none" and not plus:
-        plus, modulated = "+", f"ifilm-{config.modulate}-{config.film_entries}"
+    if config.modulate != "none":
+        plus, modulated = "+", modulation(config)
     return replace(config, backbone=name + plus + modulated)
+
+
+def modulation(config: Train) -> str:
+    """What --modulate and --film_entries put behind a backbone's name, after a plus."""
+    return f"ifilm-{config.modulate}-{config.film_entries}"
+
+
+def entries_left(entries: int, share: float) -> int:
+    """Floor of (1 - share) S; what binary fractions lack (1 - 0.9 is below 0.1) does not count."""
+    return int((1 - share) * entries + 1e-9)
 
 
 SIGNED = ("conv4-192", "resnet29", "resnet56", "densenet40-bc")
@@ -99,28 +108,22 @@ SIGNED = ("conv4-192", "resnet29", "resnet56", "densenet40-bc")
 def check_neighborhoods(config: Train) -> None:
     """Raise `ConfigError` for options that contradict each other, and for those of this method under another one."""
     own = usual_of_neighborhoods(config) if config.method == NEIGHBORHOODS else {}
-    given = [name for name in given_options(config) if getattr(config, name) != own.get(name)]
+    given = [each.name for each in fields(config) if getattr(config, each.name) != own.get(each.name, each.default)]
     if config.method != NEIGHBORHOODS:
         foreign = [name for name in given if name in OF_NEIGHBORHOODS]
         require(not foreign, f"{', '.join(foreign)}: belongs to --method {NEIGHBORHOODS}, found --method {config.method}")
         return
-    entries = config.entries
-    require(entries >= 1, f"entries: expected at least 1 entry in the dictionary, found {entries}")
-    require(config.temperature > 0, f"temperature: expected more than 0, found {config.temperature}")
-    require(config.inner_steps >= 1, f"inner_steps: expected at least 1, found {config.inner_steps}")
-    dropped = config.entry_dropout
-    require(0 <= dropped < 1, f"entry_dropout: expected 0 or more and below 1, found {dropped}")
-    require(int((1 - dropped) * entries) >= 1, f"entry_dropout: {dropped} of {entries} entries leaves none")
+    _check_dictionary(config, given)
     require(config.film_entries >= 1, f"film_entries: expected at least 1, found {config.film_entries}")
     require(
         "film_entries" not in given or config.modulate != "none",
         "film_entries: entries of the layers that --modulate adds, and it adds none; give --modulate all",
     )
-    if config.baseline != "none":
-        unused = [
-            name for name in given if name in OF_DICTIONARY and not (name == "entries" and config.baseline == "parameters")
-        ]
-        require(not unused, f"{', '.join(unused)}: --baseline {config.baseline} has no dictionary; leave it out")
+    modulated = config.backbone.partition("+")[2]
+    require(
+        config.modulate == "none" or modulated in ("", modulation(config)),
+        f"modulate: the backbone's name says {modulated}, the options {modulation(config)}; leave one of them out",
+    )
     require(
         config.baseline == "knn" or "neighbours" not in given,
         "neighbours: items that vote under --baseline knn; leave it out",
@@ -129,19 +132,46 @@ def check_neighborhoods(config: Train) -> None:
         config.optimizer != "sgd" or config.baseline != "none",
         "optimizer: sgd is for baselines; a dictionary needs rates of its own for its entries: adamw",
     )
+    require(
+        config.optimizer == "adamw" or "decay_form" not in given,
+        f"decay_form: of --optimizer adamw; the decay of {config.optimizer} is a penalty of the loss; leave it out",
+    )
+    require(
+        config.test_steps is None,
+        f"test_steps: {NEIGHBORHOODS} takes --inner_steps; evaluate --inner_steps takes another number of them",
+    )
     if is_table(config):
-        wrong = [name for name in given if name in OF_PICTURES]
-        require(not wrong, f"{', '.join(wrong)}: for pictures only, and this is a table with a target; leave it out")
-        require(
-            config.backbone.startswith("mlp-"),
-            f"backbone: a table takes mlp-W-W... (widths of hidden layers, as mlp-64-64), found {config.backbone}",
-        )
-        require(
-            (config.fold_file is None) == (config.fold is None),
-            "fold, fold_file: give both, the file and which of its folds",
-        )
-        require(config.fold is None or config.fold >= 0, f"fold: expected 0 or more, found {config.fold}")
+        _check_table(config, given)
         return
     wrong = [name for name in given if name in OF_TABLES]
     require(not wrong, f"{', '.join(wrong)}: for tables with a --target; leave it out")
     require(config.baseline != "trees", "baseline: trees predict columns of a table; give --target, or another baseline")
+
+
+def _check_dictionary(config: Train, given: Sequence[str]) -> None:
+    """Options of the dictionary and of the steps on it; none under a baseline but its size, as which `parameters` takes."""
+    entries, dropped, temperature = config.entries, config.entry_dropout, config.temperature
+    require(entries >= 1, f"entries: expected at least 1 entry in the dictionary, found {entries}")
+    require(0 < temperature < float("inf"), f"temperature: expected more than 0, found {temperature}")
+    require(config.inner_steps >= 1, f"inner_steps: expected at least 1, found {config.inner_steps}")
+    require(0 <= dropped < 1, f"entry_dropout: expected 0 or more and below 1, found {dropped}")
+    require(entries_left(entries, dropped) >= 1, f"entry_dropout: {dropped} of {entries} entries leaves none")
+    if config.baseline == "none":
+        return
+    sized = ("entries",) if config.baseline == "parameters" else ()
+    unused = [name for name in given if name in (*OF_DICTIONARY, *OF_STEPS) and name not in sized]
+    require(not unused, f"{', '.join(unused)}: --baseline {config.baseline} has no dictionary; leave it out")
+
+
+def _check_table(config: Train, given: Sequence[str]) -> None:
+    """Options that a table has, or has not."""
+    wrong = [name for name in given if name in OF_PICTURES]
+    require(not wrong, f"{', '.join(wrong)}: for pictures only, and this is a table with a target; leave it out")
+    require(
+        config.backbone.startswith("mlp-"),
+        f"backbone: a table takes mlp-W-W... (widths of hidden layers, as mlp-64-64), found {config.backbone}",
+    )
+    require(
+        (config.fold_file is None) == (config.fold is None), "fold, fold_file: give both, the file and which of its folds"
+    )
+    require(config.fold is None or config.fold >= 0, f"fold: expected 0 or more, found {config.fold}")

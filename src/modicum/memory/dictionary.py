@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modicum.configs.neighborhoods import entries_left
 from modicum.errors import ConfigError
 
 Values = Literal["learned", "one-hot", "targets"]
@@ -42,7 +43,7 @@ def one_hot_values(entries: int, classes: int) -> Tensor:
 
 def kept_entries(entries: int, share: float) -> int:
     """How many of S entries a draw keeps: int((1 - share) S); `ConfigError` where that is none."""
-    if not 0 <= share < 1 or (kept := int((1 - share) * entries)) < 1:
+    if not 0 <= share < 1 or (kept := entries_left(entries, share)) < 1:
         raise ConfigError(f"share: expected 0 or more and below 1 with at least one entry left, found {share} of {entries}")
     return kept
 
