@@ -6,6 +6,10 @@ import os
 from collections.abc import Generator
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # before torch is imported: workers share the cores, also in what they start
+    _share = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+    os.environ |= {name: str(_share) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+
 import pytest
 import torch
 

@@ -67,7 +67,7 @@ ERRORS: list[tuple[str, str]] = [
     ("train --data x --out y --learning_rate -1", r"learning_rate: expected more than 0, found -1"),
     ("train --data x --out y --batch_norm suport", r"--batch_norm: expected one of running.*\(did you mean 'support'\?\)"),
     ("train --data x --out y --method protonets", r"method: unknown 'protonets' \(did you mean 'protonet'\?\)"),
-    ("train --data x --out y --backbone resnet21", r"backbone: unknown 'resnet21' \(did you mean 'resnet12'\?\)"),
+    ("train --data x --out y --backbone resnet21", r"backbone: unknown 'resnet21' \(did you mean 'resnet29'\?\)"),
     ("train --data x --out y --resume maybe", r"--resume: expected true or false, found 'maybe'"),
     ("train --data x --out y --ways", r"--ways: expected a whole number behind it, found nothing"),
     ("train --data x --out y --ways --shots 5", r"--ways: expected a whole number behind it, found nothing"),

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from modicum.configs import Evaluate, Train
+from modicum.configs.supervised import SUPERVISED
 from modicum.files import read_tensors
 from modicum.registry import GRADIENT_METHODS, HEADS, LEARNERS, METHODS
 from modicum.training.checkpoints import LAST
@@ -26,7 +27,7 @@ def config(out: Path, **changes: object) -> Train:
     return Train(**options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "rac"])  # it trains on no tasks
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in SUPERVISED])  # those train on no tasks
 def test_every_method_trains_and_is_evaluated(tmp_path: Path, method: str) -> None:
     """Twenty steps must move every parameter that a loss can see, and leave an encoder that tells unseen digits apart."""
     few = {"batch": 1, "inner_steps": 3, "inner_rate": 0.1} if method in GRADIENT_METHODS else {}

@@ -98,7 +98,7 @@ def test_decay_shrinks_the_mlp_alone_and_values_begin_in_the_range_of_targets(ta
     assert set(map(id, groups[0]["params"])) == set(map(id, regressor.network.parameters()))
     assert len(groups[1]["params"]) == 3
     assert regressor.dictionary is not None
-    values = regressor.dictionary.values()
+    values = regressor.dictionary.values().detach()
     assert bool((values >= network.y.amin(0)).all())
     assert bool((values <= network.y.amax(0)).all())
     assert float((values.amax(0) - values.amin(0)).min()) > 2.0

@@ -72,7 +72,8 @@ def show_predictions(answers: TableAnswers) -> None:
     lines: list[list[object]] = []
     for number, (values, _, near) in enumerate(answers.rows[:SHOWN]):
         told = "; ".join(
-            f"{each.number}: {', '.join(f'{value:.4g}' for value in each.values)}, {percent(each.weight, 1)}" for each in near
+            f"{each.number}: {', '.join(f'{value:.4g}' for value in each.values)}, {percent(each.weight, 1)}"
+            for each in near
         )
         lines.append([number, *(f"{value:.6g}" for value in values), told or "-"])
     show_table("", columns, lines)

@@ -126,7 +126,7 @@ RECIPE = Recipe(
     models={model_name(table, method): scales(table, method) for table in (*SPLIT, *FOLDED) for method in METHODS},
     rows=tuple(_rows()),
     cost={
-        "smoke": "about 2 minutes a seed",
+        "smoke": "about two minutes a seed",
         "cpu": "about 6 minutes of one core a seed",
         "full": "hours of one core a seed",
     },
