@@ -29,7 +29,8 @@ def row(branch: str, rmse: float, names: tuple[str, ...] = ("wear",)) -> dict[st
 
 def run(path: Path, measured: bool = True, **changes: Any) -> Path:
     config = {"method": "meta-neighborhoods", "baseline": "none", "inner_steps": 1, "entries": 1_000, "batch_pictures": 128,
-              "data": "/private/machines.csv", "target": "wear"}  # fmt: skip
+              "data": "/private/machines.csv", "fold_file": "/private/f.csv",
+              "target": "wear"}  # fmt: skip
     data = {"name": "machines", "rows": 9_000, "parts": {"train": 7_000, "val": 766, "test": 1_234}, "splits": {}}
     write_json(
         path / "config.json",

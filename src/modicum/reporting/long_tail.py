@@ -19,8 +19,8 @@ from modicum.reporting.long_tail_edits import KIND, Edit, read_edit
 from modicum.reporting.long_tail_figures import bucket_dots, training_curves
 from modicum.reporting.long_tail_panels import Panel, read_panels
 from modicum.reporting.long_tail_rows import BucketHead, Cell, Measured, Row, class_figure, distinct, dots, read_measured
-from modicum.reporting.long_tail_story import Card, cards, facts, place, tell_long_tail
-from modicum.reporting.records import Array, Source
+from modicum.reporting.long_tail_story import Card, cards, facts, run_source, tell_long_tail
+from modicum.reporting.records import Array
 from modicum.reporting.story import Sentences
 from modicum.reporting.views import letter, settings
 from modicum.training.logs import read_log
@@ -82,7 +82,8 @@ def read_long_tail(folder: Path | str, index: int, name: str) -> LongTailRun:
             letter=letter(index), colour=colour(index), name=name, reads=trained != "base", cards=cards(measured),
             sentences=tell_long_tail(record, log, measured), facts=facts(record, measured), measurements=measured,
             panels=panels, pixelated=pixelated, edits=edits, training=training_curves([(index, log)]), log=log,
-            settings=settings(_source(path, name, record)), files=tuple(f.relative_to(path).as_posix() for f in files),
+            settings=settings(run_source(path, name, record, PLACES)),
+            files=tuple(file.relative_to(path).as_posix() for file in files),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise FileFormatError(f"{reading}: incomplete or of another version ({error!r}); evaluate anew") from error
@@ -95,14 +96,6 @@ def _counts(record: Row) -> Array | None:
 
 PLACES = ("memory", "pretrained", "encoder", "text")
 """Options that may be paths or addresses: a page shows their last part only."""
-
-
-def _source(path: Path, name: str, record: Row) -> Source:
-    details = {key: record[key] for key in ("version", "split_rule", "note") if record.get(key)}
-    config = {key: place(value) if key in PLACES else value for key, value in record["config"].items()}
-    return Source(
-        path=path, kind="run", name=name, config=config, environment=record.get("environment", {}), details=details
-    )
 
 
 class ComparedRow(NamedTuple):

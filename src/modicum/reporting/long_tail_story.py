@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from modicum.evaluation.long_tail import BUCKETS
 from modicum.reporting.figures import Log
 from modicum.reporting.long_tail_rows import BRANCHES, RULES, Cell, Measured, Row
+from modicum.reporting.records import Source
 from modicum.reporting.story import Sentences, counted, last_part, named, percent
 
 WHAT = {
@@ -129,6 +131,15 @@ def place(value: Any) -> str:
         return "a memory on Milvus"
     kind, colon, rest = str(value or "").partition(":")
     return f"{kind}:{named(rest)}" if colon and kind in ("clip", "clip-frozen", "sentence") else named(value)
+
+
+def run_source(path: Path, name: str, record: Row, places: Sequence[str]) -> Source:
+    """Settings, versions and device of a run on all classes. places: options that may hold a path or an address."""
+    details = {key: record[key] for key in ("version", "split_rule", "note") if record.get(key)}
+    config = {key: place(value) if key in places else value for key, value in record["config"].items()}
+    return Source(
+        path=path, kind="run", name=name, config=config, environment=record.get("environment", {}), details=details
+    )
 
 
 def _before(text: Any, *names: Any) -> str:

@@ -18,8 +18,8 @@ from modicum.reporting.confusion import Table, table
 from modicum.reporting.figures import Log, colour
 from modicum.reporting.long_tail_edits import signed
 from modicum.reporting.long_tail_figures import training_curves
-from modicum.reporting.long_tail_rows import BucketHead, Row
-from modicum.reporting.long_tail_story import Card, place
+from modicum.reporting.long_tail_rows import BucketHead
+from modicum.reporting.long_tail_story import Card, run_source
 from modicum.reporting.neighborhoods_figures import accuracy_dots, shares, usage_curves
 from modicum.reporting.neighborhoods_panels import Panels, read_panels
 from modicum.reporting.neighborhoods_rows import (
@@ -34,7 +34,7 @@ from modicum.reporting.neighborhoods_rows import (
 )
 from modicum.reporting.neighborhoods_story import cards, facts, tell_neighborhoods
 from modicum.reporting.neighborhoods_subcategories import KIND, Subcategories, read_subcategories
-from modicum.reporting.records import Array, Source
+from modicum.reporting.records import Array
 from modicum.reporting.story import Sentences
 from modicum.reporting.views import letter, settings
 from modicum.training.logs import read_log
@@ -117,7 +117,8 @@ def read_neighborhoods(folder: Path | str, index: int, name: str) -> Neighborhoo
             facts=facts(record, measured), measurements=measured, subcategories=finer, confusion=confusion, usage=usage,
             usage_figure=None if usage is None else usage_curves([(index, name, usage)]), shares=drawn, panels=panels,
             answers=answers, training=training_curves([(index, log)]), log=log,
-            settings=settings(_source(path, name, record)), files=tuple(f.relative_to(path).as_posix() for f in files),
+            settings=settings(run_source(path, name, record, PLACES)),
+            files=tuple(file.relative_to(path).as_posix() for file in files),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise FileFormatError(f"{reading}: incomplete or of another version ({error!r}); evaluate anew") from error
@@ -128,14 +129,6 @@ def _answers(arrays: Mapping[str, Array], baseline: str) -> Answers | None:
     if any(name not in arrays for name in ("pictures", "true", named)):
         return None
     return Answers(arrays["pictures"], arrays["true"], arrays[named])
-
-
-def _source(path: Path, name: str, record: Row) -> Source:
-    details = {key: record[key] for key in ("version", "split_rule", "note") if record.get(key)}
-    config = {key: place(value) if key in PLACES else value for key, value in record["config"].items()}
-    return Source(
-        path=path, kind="run", name=name, config=config, environment=record.get("environment", {}), details=details
-    )
 
 
 class ComparedRow(NamedTuple):

@@ -21,7 +21,7 @@ from modicum.reporting.story import Sentences, class_recalls, last_part, named, 
 
 LOWEST = 12  # classes of the recall list that are open at once
 HIDDEN = ("schema", "kind", "ids", "classes", "settings", "config", "environment", "out", "root", "resume", "tensorboard")
-PLACES = ("data", "splits")  # may be paths: a page shows their last part only
+PLACES = ("data", "splits", "fold_file")  # may be paths: a page shows their last part only
 
 
 @dataclass(frozen=True)
