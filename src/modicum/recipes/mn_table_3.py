@@ -26,6 +26,7 @@ Target: test accuracy, per cent. "ft": inner steps; S, D: a scalar rate, or one 
 
 MAXL is a comparison in the paper only. MNIST, SVHN, CINIC-10 and Tiny-ImageNet (at 32 pixels) are not here: their rows stand
 with their numbers. The rate of the vanilla networks under SGD is not published; ours is 0.1, the penalty the released 2e-4.
+It falls to a tenth at three quarters of 400 epochs, as AdamW's; the released code's does at 1/2, 2/3 and 5/6 of 307.
 """
 
 from __future__ import annotations
