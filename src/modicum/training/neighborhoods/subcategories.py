@@ -116,8 +116,8 @@ def finer_labels(pictures: PictureSet, rows: Ints, fine: PictureSet) -> Ints:
     if len(missing):
         example = pictures.ids[rows[missing[0]]]
         raise DataError(
-            f"fine: {len(missing):,} of {len(rows):,} pictures of {pictures.name} are not in {fine.name}, neither by name nor "
-            f"by content, such as {example!r}; expected the same pictures with finer labels"
+            f"fine: {len(missing):,} of {len(rows):,} pictures of {pictures.name} are not in {fine.name}, neither by name "
+            f"nor by content, such as {example!r}; expected the same pictures with finer labels"
         )
     return found
 
