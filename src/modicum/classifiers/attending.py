@@ -1,7 +1,8 @@
 """Picture files -> predictions of a run of Meta-Neighborhoods, with the entries of its dictionary they attend to.
 
-Predictions depend on the run and the picture alone, to the bit: pictures pass eight at a time, the last pass filled up with
-black ones. Scores are the softmax of the logits after adaptation, which rank and are no calibrated probabilities; under
+Predictions depend on the run and the picture alone: pictures pass eight at a time, the last pass filled up with black ones.
+That is to the bit, but for one step of a cosine layer, where the others of a pass may move a logit by half a rounding
+(`adaptation.neighborhoods.inference`). Scores are the softmax of the logits after adaptation, which rank and are no calibrated probabilities; under
 --baseline knn the share of votes.
 """
 

@@ -1,7 +1,8 @@
 """Many pictures through a network of Meta-Neighborhoods: features, logits before and after each step, attention.
 
 Pictures pass in batches of one shape, the last one filled up with black ones: other shapes may take other kernels, and equal
-pictures are to have equal bits.
+pictures are to have equal bits. (One step of a cosine layer leaves out what float32 cannot show, by a bound over the pass:
+there the others of a pass may move a logit by half a rounding.)
 """
 
 from __future__ import annotations
