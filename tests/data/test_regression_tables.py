@@ -92,6 +92,7 @@ def test_a_split_column_decides_and_is_no_input(tmp_path: Path) -> None:
         (5, "3,NaN,0", "line 5: column 'b' has no number"),
         (9, "7,inf,1", "line 9: column 'b' is not finite"),
         (4, "2,4,red", "line 4: column 'c' holds text, 'red', expected numbers; leave the column out, or encode it"),
+        (4, "2,4,2024-01-31", "text, '2024-01-31', expected numbers; leave the column out, or write dates as numbers"),
         (6, "4,16", "line 6: 2 cells, expected 3"),
     ],
 )
@@ -101,6 +102,15 @@ def test_the_first_bad_cell_is_named(tmp_path: Path, line: int, cells: str, mess
     lines[20] = "x,y,z"
     with pytest.raises(DataError, match=message):
         read_columns(written(tmp_path, lines))
+
+
+def test_decimal_commas_folders_and_missing_files_of_folds_are_told_as_what_they_are(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds text, '7,576', expected numbers; write decimals with a point: 7\.576"):
+        read_columns(written(tmp_path, ["a;b", "7,576;1,5"]))
+    with pytest.raises(DataError, match="is a folder, expected a CSV file"):
+        read_columns(tmp_path)
+    with pytest.raises(DataError, match=r"^fold_file: the table .*none\.csv cannot be read"):
+        table(tmp_path, Held(str(tmp_path / "none.csv"), 0))
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_rows_that_cannot_be_used_are_named_and_left_out(make_folder: MakeFolder
 
 def test_header_is_required(make_folder: MakeFolder):
     top = make_folder({"p": 1})
-    with pytest.raises(DataError, match="has no column 'path'; expected path,label"):
+    with pytest.raises(DataError, match=r"has no column 'path'; expected path,label.*--target COLUMN"):
         list_table(table(top, "p/000.png,a\n"), None)
     with pytest.raises(DataError, match=r"no column 'label'.*found path, kind"):
         list_table(table(top, "path,kind\np/000.png,a\n"), None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
@@ -39,13 +40,18 @@ class Columns(NamedTuple):
     first: int
 
 
-def read_columns(path: Path | str) -> Columns:
-    """The columns of a file; `DataError` for one that cannot be read, and for a cell that is no finite number (named)."""
+def read_columns(path: Path | str, option: str = "data") -> Columns:
+    """The columns of a file; `DataError` for one that cannot be read, and for a cell that is no finite number (named).
+
+    option: the one that named the file, for the message where there is no such file.
+    """
     path = Path(path)
     try:
         status = path.stat()
     except OSError as error:
-        raise DataError(f"data: the table {path} cannot be read ({error.strerror})") from error
+        raise DataError(f"{option}: the table {path} cannot be read ({error.strerror})") from error
+    if not path.is_file():
+        raise DataError(f"{option}: {path} is a folder, expected a CSV file (.csv or .csv.gz)")
     return _read(path, status.st_mtime_ns, status.st_size)
 
 
@@ -123,6 +129,15 @@ def _by_cell(path: Path, text: str, separator: str, names: tuple[str, ...], firs
     return Columns(path, kept, np.array(rows), tuple(splits) if len(kept) < len(names) else None, first)
 
 
+def _hint(cell: str) -> str:
+    """What to do about a cell of text."""
+    if cell.count(",") == 1 and _is_number(cell.replace(",", ".")):
+        return f"write decimals with a point: {cell.replace(',', '.')}"
+    if re.fullmatch(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([ T].*)?", cell):
+        return "leave the column out, or write dates as numbers, such as days since the first of them"
+    return "leave the column out, or encode it: a column of 0 and 1 for each of its values"
+
+
 def _refuse(path: Path, line: int, names: tuple[str, ...], cells: list[str]) -> NoReturn:
     """Raise the `DataError` of the first cell of a row that is no finite number."""
     for name, cell in zip(names, cells, strict=True):
@@ -132,10 +147,7 @@ def _refuse(path: Path, line: int, names: tuple[str, ...], cells: list[str]) -> 
         if cell.lower() in MISSING:
             raise DataError(f"{where} has no number ({cell!r}); fill it in, or leave the row or the column out")
         if not _is_number(cell):
-            raise DataError(
-                f"{where} holds text, {cell!r}, expected numbers; leave the column out, or encode it: a column of 0 and 1 "
-                "for each of its values"
-            )
+            raise DataError(f"{where} holds text, {cell!r}, expected numbers; {_hint(cell)}")
         if not np.isfinite(float(cell)):
             raise DataError(f"{where} is not finite ({cell}); leave the row or the column out")
     raise AssertionError(f"{path}, line {line}: nothing wrong was found in {cells}")

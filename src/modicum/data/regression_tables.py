@@ -139,7 +139,7 @@ def parts(columns: Columns, held: Held) -> tuple[Ints, str]:
 
 def _fold(columns: Columns, file: str, fold: int) -> Ints:
     """2 for the test rows of a fold, 0 for the others."""
-    masks = read_columns(file)
+    masks = read_columns(file, "fold_file")
     if len(masks.values) != len(columns.values):
         raise DataError(
             f"fold_file: {masks.path.name} has {len(masks.values)} rows, {columns.path.name} has {len(columns.values)}; "

@@ -132,7 +132,7 @@ def list_table(path: Path, group: str | None, *, confined: bool = False) -> List
     if "path" not in table.columns or label is None:
         wanted = "path" if "path" not in table.columns else "label"
         raise DataError(f"data: the table {path} has no column {wanted!r}; expected path,label[,split][,group], "
-                        f"found {', '.join(table.columns)}")  # fmt: skip
+                        f"found {', '.join(table.columns)}; for a table of numbers give --target COLUMN")  # fmt: skip
     column = _column(table, group)
     rows, problems = _rows(table, label, column, confined)
     rows.sort(key=lambda row: row.file.path)

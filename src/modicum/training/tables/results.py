@@ -112,7 +112,8 @@ def tested_rows(config: Evaluate, run: TableRun) -> tuple[Floats, Floats, str, s
     columns = read_columns(config.data)
     missing = [name for name in run.targets if name not in columns.names]
     if missing:
-        raise DataError(f"data: {columns.path.name} has no column {missing[0]!r}, the target of {config.run}")
+        raise DataError(f"data: {columns.path.name} has no column {missing[0]!r}, the target of {config.run}; "
+                        f"there are: {', '.join(columns.names[:12])}")  # fmt: skip
     y = columns.values[:, [columns.names.index(name) for name in run.targets]]
     name = columns.path.name.removesuffix(".gz").removesuffix(".csv")
     return inputs_in(columns, run), y, name, f"rows of {name}, all of them"

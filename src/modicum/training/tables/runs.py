@@ -94,7 +94,8 @@ def inputs_in(columns: Columns, run: TableRun) -> Floats:
         return columns.values
     for name in inputs:
         if name not in names:
-            raise DataError(f"data: {columns.path.name} has no column {name!r}{suggest(name, names)}, which the run reads")
+            raise DataError(f"data: {columns.path.name} has no column {name!r}{suggest(name, names)}, which the run reads; "
+                            f"there are: {', '.join(names[:12])}")  # fmt: skip
     return columns.values[:, [names.index(name) for name in inputs]]
 
 
