@@ -52,7 +52,7 @@ def test_shares_of_every_class_by_hand():
     found = holdout(of)
     assert counts(of, found) == [[72, 15, 5, 1, 1], [8, 2, 1, 0, 0], [20, 4, 1, 1, 0]]
     assert sorted(np.concatenate(sides(found)).tolist()) == list(range(131))
-    assert "1 classes have no test picture" in found.rule
+    assert "1 class has no test picture" in found.rule
     assert "training: 94, 72 to 1 a class" in found.rule
 
 

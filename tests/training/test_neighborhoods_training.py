@@ -271,5 +271,5 @@ def test_classes_with_one_picture_train_and_are_not_tested(tmp_path: Path) -> No
     train(config(tmp_path / "run", data=str(tmp_path / "data"), steps=2, batch_pictures=4, entries=5))
     record = read_record(tmp_path / "run")[1]
     assert record["data"]["counts"][record["data"]["classes"].index("one")] == 1
-    assert "1 classes have no test picture" in record["split_rule"]
+    assert "1 class has no test picture" in record["split_rule"]
     assert record["augmentation"] == "auto-augment"

@@ -199,5 +199,6 @@ def holdout(
     counts = np.bincount(labels[train], minlength=n_classes)
     rule += f"; training: {len(train):,}, {counts.max():,} to {counts.min():,} a class"
     untested = n_classes - len(np.unique(labels[tested]))
-    rule += f"; {untested} classes have no test picture" if untested and len(tested) else ""
+    lacking = "1 class has" if untested == 1 else f"{untested} classes have"
+    rule += f"; {lacking} no test picture" if untested and len(tested) else ""
     return Holdout(train, own, tested, rule)
