@@ -81,7 +81,7 @@ def test_steps_that_do_not_fit_say_what_would(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(room, "free_bytes", lambda device: fixed + 3 * each + each // 2)
     dictionary, layer = LearnedDictionary(entries, features, classes), OutputLayer(features, classes)
     MetaNeighborhoods(encoder_of(6), layer, dictionary, steps=3)
-    with pytest.raises(ConfigError, match=r"steps: 5 steps on 500 entries, 4 classes and 6 features need .*; 3 would fit"):
+    with pytest.raises(ConfigError, match=r"inner_steps: 5 steps on 500 entries, 4 classes and 6 .*; 3 would fit"):
         MetaNeighborhoods(encoder_of(6), layer, dictionary, steps=5)
     model = MetaNeighborhoods(encoder_of(6), layer, dictionary, steps=1)
     with pytest.raises(ConfigError, match="steps: 4 steps"):

@@ -58,6 +58,6 @@ def check_steps(
     each = needed(1) - needed(0)
     fit = max(0, (free - needed(0)) // each)
     raise ConfigError(
-        f"steps: {steps} steps on {entries} entries, {classes} classes and {features} features need "
+        f"inner_steps: {steps} steps on {entries} entries, {classes} classes and {features} features need "
         f"{needed(steps) / 2**30:.3g} GiB for one query, and {free / 2**30:.3g} GiB are free; {fit} would fit"
     )

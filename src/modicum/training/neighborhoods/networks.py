@@ -100,6 +100,10 @@ def build_network(config: Train, classes: int, encoder: Encoder, device: torch.d
     d, kind = encoder.n_features, config.output_layer
     if device is not None and config.baseline in ("none", "parameters"):
         _require_room(config.entries, d, classes, device)
+    require(
+        config.baseline != "none" or config.entry_values == "learned" or config.entries >= classes,
+        f"entries: {config.entries} with --entry_values one-hot leave classes without one; expected at least {classes}",
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed + 1)
         if config.baseline == "parameters":
