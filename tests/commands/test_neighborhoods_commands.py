@@ -60,6 +60,27 @@ def test_train_says_what_was_trained(capsys: pytest.CaptureFixture[str]) -> None
     assert shown.splitlines()[-1] == "next: modicum evaluate again"
 
 
+def test_what_baselines_and_early_ends_are_called(capsys: pytest.CaptureFixture[str]) -> None:
+    common = (
+        "train --data pictures --image_size 16 --threads 1 --method meta-neighborhoods --backbone conv4-32 --no_tensorboard"
+    )
+    modicum(f"{common} --baseline parameters --entries 4 --steps 2 --out wide")
+    modicum("evaluate wide")
+    assert "vanilla + parameters  " in capsys.readouterr().out
+    modicum("predict wide new/0")
+    assert re.search(r"other labels\s*\n", capsys.readouterr().out)
+    modicum("predict wide nowhere.png", 1)
+    shown = capsys.readouterr()
+    assert "nowhere.png" in shown.err
+    assert "scores" not in shown.out
+    modicum(f"{common} --entries 4 --steps 40 --validate_every 1 --patience 2 --learning_rate 1e-9 --out early")
+    assert re.search(
+        r"run: early \(\d steps of 40; the last 2 validations brought nothing better\)", capsys.readouterr().out
+    )
+    modicum(f"{common} --entries 3 --entry_values one-hot --steps 1 --out few", 2)
+    assert "entries: 3 with --entry_values one-hot leave classes without one; expected at least 4" in capsys.readouterr().err
+
+
 def test_evaluate_shows_rows_and_their_difference(capsys: pytest.CaptureFixture[str]) -> None:
     modicum("evaluate run --json result.json")
     shown = capsys.readouterr().out

@@ -61,7 +61,9 @@ def show_branches(record: Mapping[str, Any]) -> None:
     """Print the rows of a result on held-out pictures: accuracies of each branch, and by training pictures of a class."""
     columns = ("branch", "accuracy", "95 % interval ±", "balanced", "95 % interval ±", "many", "medium", "few")
     keys = ("accuracy", "ci95", "balanced_accuracy", "balanced_ci95", "many", "medium", "few")
-    show_table("", columns, [[row["branch"], *(percent(row[key]) for key in keys)] for row in record["rows"]])
+    names = {"vanilla": "vanilla + parameters"} if record.get("baseline") == "parameters" else {}
+    rows = [[names.get(row["branch"], row["branch"]), *(percent(row[key]) for key in keys)] for row in record["rows"]]
+    show_table("", columns, rows)
     first = record["rows"][0]
     many, medium, few = first["classes"]
     print(f"{first['pictures']:,} {record['tested']}")

@@ -77,7 +77,7 @@ def _show_scored(
         lines.append([image, found.label, percent(found.score, 1), *([others] if top > 1 else []), *cells])
     if lines:
         show_table("", columns, lines)
-    print("scores only rank: they are not calibrated")
+        print("scores only rank: they are not calibrated")
 
 
 def record_retrieving(answers: BranchAnswers) -> dict[str, Any]:
@@ -116,10 +116,16 @@ def show_attending(answers: AttendingAnswers, top: int) -> None:
     """Print a line for each picture: label, score, the label before adaptation, entries or training pictures it is near."""
     rows = []
     for image, found in answers.rows:
-        entries = [f"{near.entry} {near.label} ({percent(near.weight, 2)})" for near in found.entries]
+        entries = [f"{near.entry}: {near.label} ({percent(near.weight, 2)})" for near in found.entries]
         voters = [f"{near.id} {near.label} ({near.similarity:.3f})" for near in found.voters]
-        rows.append((image, found, (found.before or "-", ", ".join([*entries, *voters]) or "-")))
-    _show_scored(rows, ("before", "entries attended to, or voters"), top)
+        cells = (found.before, ", ".join([*entries, *voters]))
+        rows.append((image, found, tuple(cell for cell in cells if cell)))
+    heads: tuple[str, ...] = ()
+    if any(found.entries for _, found, _ in rows):
+        heads = ("before", "entries attended to")
+    elif any(found.voters for _, found, _ in rows):
+        heads = ("network alone", "voters")
+    _show_scored(rows, heads, top)
 
 
 def _method(folder: str) -> str | None:

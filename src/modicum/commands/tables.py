@@ -27,7 +27,8 @@ def show_trained(record: Mapping[str, Any]) -> None:
     if "parameters" in record:
         print(f"parameters: {record['parameters']:,}")
     for name, value in record.get("choice", {}).items():
-        print(f"{name}: {value} (by the validation rows, unless asked for)")
+        told = ", ".join(f"{each:,}" for each in value) if isinstance(value, list) else value
+        print(f"{name}: {told} (chosen by the validation rows{', or asked for' if name == 'neighbours' else ''})")
 
 
 def show_validation(mse: float) -> None:
@@ -68,14 +69,15 @@ def record_of(answers: TableAnswers) -> dict[str, Any]:
 
 def show_predictions(answers: TableAnswers) -> None:
     """Print a line for each of the first rows."""
-    columns = ("row", *answers.targets, "rests on (number: value, weight)")
+    rests = any(near for _, _, near in answers.rows)
+    columns = ("row", *answers.targets, *(["rests on (number: value, weight)"] if rests else []))
     lines: list[list[object]] = []
     for number, (values, _, near) in enumerate(answers.rows[:SHOWN]):
         told = "; ".join(
             f"{each.number}: {', '.join(f'{value:.4g}' for value in each.values)}, {percent(each.weight, 1)}"
             for each in near
         )
-        lines.append([number, *(f"{value:.6g}" for value in values), told or "-"])
+        lines.append([number, *(f"{value:.6g}" for value in values), *([told or "-"] if rests else [])])
     show_table("", columns, lines)
     if len(answers.rows) > SHOWN:
         print(f"the first {SHOWN} of {len(answers.rows):,} rows; --json FILE has all of them")

@@ -44,7 +44,8 @@ def _show_neighborhoods(run: Path, record: Mapping[str, Any]) -> None:
     trained, found, sizes = loaded.config, learned(loaded), record["parameters"]
     print(f"parameters: {sizes['encoder']:,} of the encoder {trained.backbone}, {sizes['others']:,} behind it")
     if trained.baseline != "none":
-        print(f"baseline: {trained.baseline}, {trained.output_layer} layer, nothing adapts")
+        what = "nothing adapts" if trained.modulate == "none" else f"nothing adapts but norms ({trained.modulate}, iFiLM)"
+        print(f"baseline: {trained.baseline}, {trained.output_layer} layer, {what}")
         return
     low, high = found["rate_ends"]
     ends = f" on average, {low:.3g} to {high:.3g}" if trained.inner_rates == "diagonal" else ""
@@ -52,6 +53,13 @@ def _show_neighborhoods(run: Path, record: Mapping[str, Any]) -> None:
     print(f"dictionary: {trained.entries:,} entries, T {found['temperature']:.3g} ({how})")
     rate = f"{found['rate']:.3g}{ends} (learned, from {trained.inner_rate:g})"
     print(f"inner steps: {trained.inner_steps}, at a rate of {rate}")
+
+
+def _why_early(trained: Train, steps: int) -> str:
+    """How many steps were asked for, where patience ended the training before them."""
+    if trained.patience is None or not 0 < steps < trained.steps:
+        return ""
+    return f" of {trained.steps:,}; the last {trained.patience} validations brought nothing better"
 
 
 def run(config: Train) -> int:
@@ -63,7 +71,7 @@ def run(config: Train) -> int:
         result = train(config, progress=tick)
     if ranks().rank > 0:
         return 0
-    record = read_record(result.run)[1]
+    trained, record = read_record(result.run)
     data, regression = record["data"], is_regression(config)
     parts = ", ".join(f"{len(names)} {name}" for name, names in data["splits"].items())
     if config.method == RAC:
@@ -91,7 +99,7 @@ def run(config: Train) -> int:
     elif result.validation is not None:
         balanced = "balanced " if config.method in SUPERVISED else ""
         print(f"best {balanced}validation accuracy: {percent(result.validation)}")
-    print(f"run: {result.run} ({result.steps} steps)")
+    print(f"run: {result.run} ({result.steps} steps{_why_early(trained, result.steps)})")
     others = not regression and takes_only_its_ways(config) and config.ways != Evaluate.ways
     print(f"next: modicum evaluate {result.run}" + (f" --ways {config.ways}" if others else ""))
     return 0

@@ -157,7 +157,7 @@ def read_run(run: Path | str) -> tuple[Train, ImageSpec, dict[str, Any]]:
     """Configuration, picture form and whole record of a run on pictures; `ConfigError` for one without an encoder."""
     config, record = read_record(run)
     if is_regression(config) or record.get("encoder", {}) is None:
-        raise ConfigError(f"{run}: a run on regression tasks, or of a retrieval branch alone, has no encoder of pictures")
+        raise ConfigError(f"{run}: a run on regression, or of a retrieval branch alone, has no encoder of pictures")
     try:
         return config, ImageSpec(**record["encoder"]["spec"]), record
     except (KeyError, TypeError, ValueError) as error:
