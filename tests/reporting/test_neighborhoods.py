@@ -259,7 +259,7 @@ def test_runs_side_by_side(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("undrawn")
 def test_the_page_is_their_own(tmp_path: Path) -> None:
     write_json(tmp_path / "pictures" / "config.json", {"config": {}})
-    with pytest.raises(ConfigError, match="one is a run of meta-neighborhoods; put such runs on a page of their own"):
+    with pytest.raises(ConfigError, match="one is a run of meta-neighborhoods on pictures; put such runs on a page"):
         write_report([run(tmp_path / "one"), tmp_path / "pictures"], tmp_path / "page.html")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from modicum.errors import ConfigError, FileFormatError
-from modicum.files import write_json
+from modicum.files import read_json, write_json
 from modicum.reporting import write_report
 
 from .test_page import read
@@ -68,6 +68,25 @@ def test_numbers_are_those_of_the_files(tmp_path: Path) -> None:
         assert told in text
     assert "/private" not in text
     assert text.count('role="img"') == 1
+
+
+def test_the_headline_is_of_rows_that_training_did_not_see(tmp_path: Path) -> None:
+    folder = run(tmp_path / "a")
+    first = read_json(folder / "results" / "machines.json")
+    others = {
+        "train": {"split": "train", "interval_over": "the 7,000 train rows, with this one training"},
+        "xother": {"data": "other", "interval_over": "the 50 rows of other, all of them, with this one training"},
+    }
+    for name, changes in others.items():
+        write_json(folder / "results" / f"{name}.json", {**first, "rows": [row("adapted", 1.0)], **changes})
+    text = read_page(write_report([folder], tmp_path / "page.html"))
+    assert "On the 1,234 test rows it errs by 2.125" in text
+    assert "<td>other, all rows</td>" in text
+    (folder / "results" / "machines.json").unlink()
+    (folder / "results" / "xother.json").unlink()
+    text = read_page(write_report([folder], tmp_path / "page.html"))
+    assert "On the 7,000 train rows it errs by 1 " in text
+    assert "include those it was trained on" in text
 
 
 def test_what_is_not_there_is_a_dash(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def compare_neighborhoods(runs: Sequence[NeighborhoodsRun]) -> NeighborhoodsComp
         for one in run.measurements:
             key = (one.record["data"], one.record["split"], tuple(one.record["classes"]))
             found.setdefault(key, []).append((index, one))
-    tables = [{**dict(run.facts), **dict(run.settings)} for run in runs]
+    tables = [{**dict(run.facts), **{key: value for key, value in run.settings if key != "entries"}} for run in runs]
     keys = dict.fromkeys(key for entries in tables for key in entries)
     differing = [(key, [entries.get(key, "-") for entries in tables]) for key in keys]
     usages = [(index, run.letter, run.usage) for index, run in enumerate(runs) if run.usage is not None]

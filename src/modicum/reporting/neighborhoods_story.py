@@ -13,7 +13,7 @@ from modicum.reporting.neighborhoods_subcategories import Subcategories
 from modicum.reporting.story import Sentences, counted, last_part, percent
 
 WHAT = {
-    "none": "Its output layer is adapted to every picture by a few gradient steps on a learned dictionary",
+    "none": "Its output layer is adapted to every picture by gradient steps on a learned dictionary",
     "vanilla": "A vanilla network, a baseline: nothing is adapted to a picture",
     "parameters": "A baseline with as many parameters as a dictionary has, in one more layer; nothing is adapted",
     "knn": "A baseline: the training pictures nearest to a picture's features vote",

@@ -44,7 +44,7 @@ def write_report(sources: Sequence[Path | str], out: Path | str) -> Path:
         text = render_regressions(sources)
     elif _all_of(sources, is_long_tail, "of rac"):
         text = render_long_tails(sources)
-    elif _all_of(sources, is_neighborhoods, "of meta-neighborhoods"):
+    elif _all_of(sources, is_neighborhoods, "of meta-neighborhoods on pictures"):
         text = render_neighborhoods(sources)
     elif _all_of(sources, is_table, "on the rows of a table"):
         text = render_tables(sources)
@@ -58,7 +58,9 @@ def _all_of(sources: Sequence[Path | str], kind: Callable[[Path | str], bool], w
     """Whether all sources are runs of a kind that has a page of its own; `ConfigError` where only some are."""
     found = [source for source in sources if kind(source)]
     if found and len(found) < len(sources):
-        raise ConfigError(f"sources: {found[0]} is a run {what}; put such runs on a page of their own")
+        other = next(source for source in sources if source not in found)
+        told = f"sources: {found[0]} is a run {what}; put such runs on a page of their own, without {other}"
+        raise ConfigError(told)
     return bool(found)
 
 

@@ -24,6 +24,10 @@ NAMES = {"none": "Meta-Neighborhoods", "vanilla": "A plain network", "parameters
 BRANCHES = {"mean": "mean of the training rows", "before": "before adaptation", "adapted": "adapted", "knn": "k-NN",
             "trees": "boosted trees", "vanilla": "vanilla", "parameters": "vanilla + parameters"}  # fmt: skip
 
+PARTS = ("train", "all", "val", "test")
+"""What a run is judged by, the last first: rows that its training did not see."""
+ONE, ALL = ", with this one training", ", all of them"
+
 
 @dataclass(frozen=True)
 class TableView:
@@ -57,7 +61,7 @@ def read_table_run(folder: Path | str, index: int, name: str) -> TableView:
     try:
         measured = [read_json(file) for file in results]
         rows = [
-            (f"{last_part(found['data'])} {found['split']}", BRANCHES.get(row["branch"], row["branch"]), row)
+            (_measured_on(found), BRANCHES.get(row["branch"], row["branch"]), row)
             for found in measured
             for row in (found["mean_of_training"], *found["rows"])
         ]
@@ -75,6 +79,11 @@ def read_table_run(folder: Path | str, index: int, name: str) -> TableView:
         raise FileFormatError(f"{path}: incomplete or of another version ({error!r}); evaluate anew") from error
 
 
+def _measured_on(found: Row) -> str:
+    name = last_part(found["data"])
+    return f"{name}, all rows" if ALL in found["interval_over"] else f"{name} {found['split']}"
+
+
 def _told(record: Row, log: Sequence[Row], measured: Sequence[Row]) -> Sentences:
     config, data, columns = record["config"], record["data"], record["table"]
     steps = max((int(line["step"]) for line in log), default=0)
@@ -90,12 +99,13 @@ def _told(record: Row, log: Sequence[Row], measured: Sequence[Row]) -> Sentences
     ) + (adapting if config["baseline"] == "none" else "")
     if not measured:
         return [("What is this?", what), ("How good is it?", "Not measured yet: run `modicum evaluate` on this folder.")]
-    last = measured[-1]
-    row, mean = last["rows"][-1], last["mean_of_training"]
+    shown = max(measured, key=lambda found: (found["data"] == data["name"], PARTS.index(found["split"])))
+    row, mean, unseen = shown["rows"][-1], shown["mean_of_training"], shown["split"] in ("val", "test")
+    seen = "" if unseen else " These rows include those it was trained on."
     good = (
-        f"On {row['rows']:,} rows of its {last['split']} part it errs by {row['rmse']:.4g} (root mean square, in the "
+        f"On {shown['interval_over'].removesuffix(ONE)} it errs by {row['rmse']:.4g} (root mean square, in the "
         f"target's unit), which is {row['standardised']:.3f} standard deviations; the mean of the training rows errs "
-        f"by {mean['rmse']:.4g}."
+        f"by {mean['rmse']:.4g}.{seen}"
     )
-    sure = f"95 % interval: {row['lower']:.4g} to {row['upper']:.4g}, over {last['interval_over']}."
+    sure = f"95 % interval: {row['lower']:.4g} to {row['upper']:.4g}, over {shown['interval_over']}."
     return [("What is this?", what), ("How good is it?", good), ("How sure is that?", sure)]
