@@ -11,7 +11,7 @@ from modicum.registry import HEADS, LEARNERS
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Accuracy of a run (regression: squared error) over many tasks, with 95 % interval; of rac on held-out pictures."""
+    """Accuracy of a run (regression: error) over many tasks, with 95 % interval; of all classes, a table: held-out items."""
 
     run: str  # folder of `train`
     data: str | None = None  # as in `train` (default: what the run was trained on)

@@ -57,13 +57,13 @@ _COUNTS = (
 
 @dataclass(frozen=True)
 class Train:
-    """Meta-training on few-shot tasks, classical training, or rac; under torchrun, processes share every step."""
+    """Training on few-shot tasks, classical, rac, or meta-neighborhoods; under torchrun, processes share every step."""
 
     data: str  # folder, CSV, zip, or digits | omniglot | cifar10 | cifar100[-coarse] | cifar-fs | fc100 | mini-imagenet, ...
     out: str  # folder of the run, made here
     root: str | None = None  # where known data sets lie (default: MODICUM_DATA)
     splits: str | None = None  # JSON file with the classes of each split; without one 64/16/20 by a seeded rule
-    method: str = "protonet"  # a head's name (protonet, r2d2, mct, ...), a gradient method (maml, alfa, ...), or classical
+    method: str = "protonet"  # a head (protonet, r2d2, ...), gradient method (maml, ...), classical, rac, meta-neighborhoods
     backbone: str = usual("conv4-64")  # conv4-64, resnet12, resnet29, densenet40-bc, timm/NAME, mlp-40-40, ...
     ways: int = 5  # classes per training task
     shots: int = 5  # support pictures per class
