@@ -2,8 +2,8 @@
 
 Predictions depend on the run and the picture alone: pictures pass eight at a time, the last pass filled up with black ones.
 That is to the bit, but for one step of a cosine layer, where the others of a pass may move a logit by half a rounding
-(`adaptation.neighborhoods.inference`). Scores are the softmax of the logits after adaptation, which rank and are no calibrated probabilities; under
---baseline knn the share of votes.
+(`adaptation.neighborhoods.inference`). Scores are the softmax of the logits after adaptation, which rank and are no
+calibrated probabilities; under --baseline knn the share of votes.
 """
 
 from __future__ import annotations
