@@ -57,7 +57,7 @@ _COUNTS = (
 
 @dataclass(frozen=True)
 class Train:
-    """Training on few-shot tasks, classical, rac, or meta-neighborhoods; under torchrun, processes share every step."""
+    """Training on few-shot tasks, on all classes at once, or on a table; under torchrun, processes share every step."""
 
     data: str  # folder, CSV, zip, or digits | omniglot | cifar10 | cifar100[-coarse] | cifar-fs | fc100 | mini-imagenet, ...
     out: str  # folder of the run, made here
