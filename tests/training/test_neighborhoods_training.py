@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from modicum.augmentation.auto_augment import augment_pictures
@@ -273,3 +274,18 @@ def test_classes_with_one_picture_train_and_are_not_tested(tmp_path: Path) -> No
     assert record["data"]["counts"][record["data"]["classes"].index("one")] == 1
     assert "1 class has no test picture" in record["split_rule"]
     assert record["augmentation"] == "auto-augment"
+
+
+def test_files_that_cannot_be_read_are_left_out_and_told(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for index in range(12):
+        folder = tmp_path / "data" / "ab"[index % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).save(folder / f"{index}.png")
+    (tmp_path / "data" / "a" / "torn.png").write_bytes(b"\x89PNG no more")
+    (tmp_path / "data" / "b" / "empty.png").write_bytes(b"")
+    trainer = trainer_of(config(tmp_path / "run", data=str(tmp_path / "data"), batch_pictures=4))
+    note = trainer.subject.note
+    assert "left out: a/torn.png (" in note
+    assert "and 1 more; modicum check" in note
+    assert trainer.subject.record()["note"] == note

@@ -39,6 +39,14 @@ class PictureSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def left_out(self) -> str:
+        """How many files could not be used, and the first of them with the reason; "" where there are none."""
+        if not self.skipped:
+            return ""
+        first, more = self.skipped[0], f", and {len(self.skipped) - 1} more" if len(self.skipped) > 1 else ""
+        return f"left out: {first.path} ({first.message}){more}; modicum check lists what is wrong with the data"
+
     def split(self, name: str) -> PictureSet:
         """Only the classes of a split, relabelled 0..C-1 in class order; "all" is every class, "train+val" a union.
 

@@ -70,7 +70,7 @@ class PictureSubject(AbstractSubject):
         self.objective = make_objective(config, self.parts.inner, device, here)
         self.encoder = self.objective.encoder
         self.validated = self.parts.validation is not None
-        self.note = "; ".join(note for note in (self.parts.note, self.objective.note) if note)
+        self.note = "; ".join(note for note in (self.parts.note, self.objective.note, pictures.left_out) if note)
         probe(self.encoder, self.objective.example())
 
     def validate(self, here: Ranks) -> MeanInterval:

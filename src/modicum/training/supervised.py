@@ -122,7 +122,7 @@ class SupervisedSubject(AbstractSubject):
         notes = [] if self.validated else [UNVALIDATED]
         if self.found is not None and not self.found.own:
             notes.append(f"{int((ids >= 0).sum())} of the {len(ids)} training pictures are in the memory")
-        return "; ".join(notes)
+        return "; ".join(note for note in (*notes, self.pictures.left_out) if note)
 
     def validate(self, here: Ranks) -> MeanInterval:
         """Balanced accuracy on the validation pictures, of the branches that are trained."""

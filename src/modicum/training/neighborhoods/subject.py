@@ -68,7 +68,7 @@ class NeighborhoodsSubject(AbstractSubject):
             synchronise(encoder)
         self.objective = NeighborhoodsObjective(config, network, pictures, train, device)
         self.validated = len(self.parts.validation) > 0
-        self.note = "" if self.validated else UNVALIDATED
+        self.note = "; ".join(note for note in ("" if self.validated else UNVALIDATED, pictures.left_out) if note)
         probe(encoder, self.objective.example())
 
     def validate(self, here: Ranks) -> MeanInterval:
