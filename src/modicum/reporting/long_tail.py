@@ -13,7 +13,6 @@ from modicum.configs.long_tail import RAC
 from modicum.errors import FileFormatError
 from modicum.evaluation.long_tail import BUCKETS
 from modicum.files import read_json
-from modicum.reporting.arrays import read_arrays
 from modicum.reporting.figures import Log, colour
 from modicum.reporting.long_tail_edits import KIND, Edit, read_edit
 from modicum.reporting.long_tail_figures import bucket_dots, training_curves
@@ -21,9 +20,9 @@ from modicum.reporting.long_tail_panels import Panel, read_panels
 from modicum.reporting.long_tail_rows import BucketHead, Cell, Measured, Row, class_figure, distinct, dots, read_measured
 from modicum.reporting.long_tail_story import Card, cards, facts, run_source, tell_long_tail
 from modicum.reporting.records import Array
+from modicum.reporting.run_files import read_run_files
 from modicum.reporting.story import Sentences
 from modicum.reporting.views import letter, settings
-from modicum.training.logs import read_log
 
 
 @dataclass(frozen=True)
@@ -59,11 +58,7 @@ def is_long_tail(folder: Path | str) -> bool:
 def read_long_tail(folder: Path | str, index: int, name: str) -> LongTailRun:
     """The run in a folder; `index` gives letter and colour. `FileFormatError` where a file is damaged or incomplete."""
     path = Path(folder)
-    record = read_json(path / "config.json")
-    results = sorted((path / "results").glob("*.json"))
-    files = [path / "config.json", *results]
-    log = read_log(path / "log.jsonl")
-    arrays = read_arrays(path / "artifacts.npz", files)
+    record, results, files, arrays, log = read_run_files(path)
     reading = path / "config.json"
     try:
         trained, classes = str(record["config"]["branches"]), [str(each) for each in record["data"]["classes"]]

@@ -13,7 +13,6 @@ from modicum.configs.neighborhoods import NEIGHBORHOODS
 from modicum.errors import FileFormatError
 from modicum.evaluation.intervals import excludes_zero, paired_interval
 from modicum.files import read_json
-from modicum.reporting.arrays import read_arrays
 from modicum.reporting.confusion import Table, table
 from modicum.reporting.figures import Log, colour
 from modicum.reporting.long_tail_edits import signed
@@ -35,9 +34,9 @@ from modicum.reporting.neighborhoods_rows import (
 from modicum.reporting.neighborhoods_story import cards, facts, tell_neighborhoods
 from modicum.reporting.neighborhoods_subcategories import KIND, Subcategories, read_subcategories
 from modicum.reporting.records import Array
+from modicum.reporting.run_files import read_run_files
 from modicum.reporting.story import Sentences
 from modicum.reporting.views import letter, settings
-from modicum.training.logs import read_log
 
 PLACES = ("data", "pretrained", "encoder", "splits")
 """Options that may be paths or addresses: a page shows their last part only."""
@@ -88,11 +87,7 @@ def is_neighborhoods(folder: Path | str) -> bool:
 def read_neighborhoods(folder: Path | str, index: int, name: str) -> NeighborhoodsRun:
     """The run in a folder; `index` gives letter and colour. `FileFormatError` where a file is damaged or incomplete."""
     path = Path(folder)
-    record = read_json(path / "config.json")
-    results = sorted((path / "results").glob("*.json"))
-    files = [path / "config.json", *results]
-    log = read_log(path / "log.jsonl")
-    arrays = read_arrays(path / "artifacts.npz", files)
+    record, results, files, arrays, log = read_run_files(path)
     reading = path / "config.json"
     try:
         config, classes = record["config"], [str(each) for each in record["data"]["classes"]]

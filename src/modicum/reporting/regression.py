@@ -12,12 +12,11 @@ import numpy as np
 from modicum.errors import FileFormatError
 from modicum.files import read_json
 from modicum.reporting import regression_figures
-from modicum.reporting.arrays import read_arrays
 from modicum.reporting.figures import colour
 from modicum.reporting.records import Source
+from modicum.reporting.run_files import read_run_files
 from modicum.reporting.story import Sentences, counted, last_part
 from modicum.reporting.views import letter, settings
-from modicum.training.logs import read_log
 
 Row = Mapping[str, Any]
 
@@ -48,11 +47,7 @@ def is_regression(folder: Path | str) -> bool:
 def read_regression(folder: Path | str, index: int, name: str) -> RegressionRun:
     """The run in a folder; `index` gives letter and colour. `FileFormatError` where a file is damaged or incomplete."""
     path = Path(folder)
-    record = read_json(path / "config.json")
-    results = sorted((path / "results").glob("*.json"))
-    files = [path / "config.json", *results]
-    arrays = read_arrays(path / "artifacts.npz", files)
-    log = read_log(path / "log.jsonl")
+    record, results, files, arrays, log = read_run_files(path)
     try:
         measured = [read_json(file) for file in results]
         rows = [(_measured_on(found, row), row) for found in measured for row in found["rows"]]

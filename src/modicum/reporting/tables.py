@@ -10,13 +10,12 @@ from typing import Any
 from modicum.errors import FileFormatError
 from modicum.files import read_json
 from modicum.reporting import tables_figures
-from modicum.reporting.arrays import read_arrays
 from modicum.reporting.figures import colour
 from modicum.reporting.records import Source
 from modicum.reporting.regression_figures import training_errors
+from modicum.reporting.run_files import read_run_files
 from modicum.reporting.story import Sentences, counted, last_part
 from modicum.reporting.views import letter, settings
-from modicum.training.logs import read_log
 
 Row = Mapping[str, Any]
 NAMES = {"none": "Meta-Neighborhoods", "vanilla": "A plain network", "parameters": "A wider network", "knn": "k-NN",
@@ -53,11 +52,7 @@ def is_table(folder: Path | str) -> bool:
 def read_table_run(folder: Path | str, index: int, name: str) -> TableView:
     """The run in a folder; `index` gives letter and colour. `FileFormatError` where a file is damaged or incomplete."""
     path = Path(folder)
-    record = read_json(path / "config.json")
-    results = sorted((path / "results").glob("*.json"))
-    files = [path / "config.json", *results]
-    arrays = read_arrays(path / "artifacts.npz", files)
-    log = read_log(path / "log.jsonl")
+    record, results, files, arrays, log = read_run_files(path)
     try:
         measured = [read_json(file) for file in results]
         rows = [

@@ -59,6 +59,7 @@ class _Shared(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, residual: Tensor, outer: Tensor) -> Tensor:
+        """`shared_sums` of its arguments."""
         ctx.save_for_backward(y, residual, outer)
         out = y.new_zeros(len(y), len(residual), outer.shape[1])
         for b, j in blocks(len(y), len(residual), len(outer), block_of(y)):
@@ -69,6 +70,7 @@ class _Shared(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of y, residual and outer, once."""
         y, residual, outer = ctx.saved_tensors
         dy, dresidual = torch.zeros_like(y), torch.zeros_like(residual)
         douter = torch.zeros_like(outer) if ctx.needs_input_grad[2] else None
@@ -88,6 +90,7 @@ class _Own(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, layers: Tensor, keys: Tensor, values: Tensor, outer: Tensor) -> Tensor:
+        """`own_sums` of its arguments."""
         ctx.save_for_backward(y, layers, keys, values, outer)
         out = y.new_zeros(len(y), len(values), outer.shape[1])
         for b, j in blocks(len(y), len(values), len(keys), block_of(y)):
@@ -98,6 +101,7 @@ class _Own(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of y, layers, keys, values and outer, once."""
         y, layers, keys, values, outer = ctx.saved_tensors
         dy, dlayers, dkeys, dvalues = (torch.zeros_like(t) for t in (y, layers, keys, values))
         douter = torch.zeros_like(outer) if ctx.needs_input_grad[4] else None
