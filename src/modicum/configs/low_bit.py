@@ -26,9 +26,9 @@ NARROWEST, WIDEST = 4, 16
 class LowBit:
     """What all quantised layers of a network share.
 
-    weights: float leaves them as they are. accumulator: bits b of sums that wrap, None for exact ones. cyclic: what follows a
-    sum that wrapped: smooth (f of slope k), absolute (|m|), relu (max(f, 0)), modulo (m itself), none (training does not wrap,
-    evaluation does). slope: k of smooth and relu, infinite for modulo. relu: whether the network keeps its ReLUs.
+    weights: float leaves them as they are. accumulator: bits b of sums that wrap, None for exact ones. cyclic: what
+    follows a sum m that wrapped: smooth (f of slope k), absolute (|m|), relu (max(f, 0)), modulo (m itself), none (the
+    same in evaluation; training does not wrap). slope: k of smooth and relu. relu: whether the network keeps its ReLUs.
     ends: "float", or "8" where the first layer (and a last one inside the backbone) has 8-bit weights and inputs.
     """
 
@@ -71,14 +71,14 @@ _ENDING = re.compile(
 
 
 def split_low_bit(backbone: str) -> tuple[str, LowBit | None]:
-    """The name without its low-bit ending, and the form that this says; None without one. `ConfigError` for another ending."""
+    """The name without its low-bit ending, and the form this says, None without one; `ConfigError` for another ending."""
     name, mark, ending = backbone.partition(MARK)
     if not mark:
         return name, None
     found = _ENDING.fullmatch(ending)
     if found is None:
         raise ConfigError(
-            f"backbone: after {name!r} expected {MARK}WEIGHTS-BITS-FUNCTION-SLOPE, as {LowBit().ending}; found {mark}{ending}"
+            f"backbone: after {name!r} expected {MARK}WEIGHTS-BITS-CYCLIC-SLOPE, as {LowBit().ending}; found {mark}{ending}"
         )
     weights, bits, cyclic, slope, without, ends = found.groups()
     form = LowBit(
