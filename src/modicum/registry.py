@@ -50,6 +50,14 @@ BACKBONES: Mapping[str, str] = {
     "densenet40-bc-signed": "modicum.backbones.densenet:densenet40_bc_signed",
     "conv4-192": "modicum.backbones.mn_convnet:conv4_192",
     "conv4-192-signed": "modicum.backbones.mn_convnet:conv4_192_signed",
+    "vgg7": "modicum.backbones.vgg7:vgg7",
+    "vgg7-32": "modicum.backbones.vgg7:vgg7_32",
+    "vgg7-16": "modicum.backbones.vgg7:vgg7_16",
+    "resnet20": "modicum.backbones.cifar_resnet:resnet20",
+    "resnet20-8": "modicum.backbones.cifar_resnet:resnet20_8",
+    "alexnet": "modicum.backbones.alexnet:AlexNet",
+    "resnet18": "modicum.backbones.imagenet_resnet:resnet18",
+    "resnet50": "modicum.backbones.imagenet_resnet:resnet50",
 }
 
 

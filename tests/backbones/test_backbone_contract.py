@@ -15,22 +15,29 @@ from modicum.registry import BACKBONES
 
 OURS = sorted(BACKBONES)
 ALL = [*OURS, "timm/test_resnet", "timm/test_vit", "torchvision/squeezenet1_1"]
+LARGER = {"alexnet": 64}
+"""Pixels a side for backbones that small pictures are too small for."""
 
 
 def encoder_of(name: str, channels: int = 3) -> Encoder:
     torch.manual_seed(0)
-    return build_encoder(name, ImageSpec(32, channels, (0.5,), (0.25,)))
+    return build_encoder(name, ImageSpec(LARGER.get(name, 32), channels, (0.5,), (0.25,)))
+
+
+def pictures_of(name: str, channels: int = 3, least: int = 32) -> torch.Tensor:
+    side = LARGER.get(name, least)
+    return torch.rand(2, channels, side, side)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", ALL)
 def test_output_shape_is_what_was_said(name: str, channels: int):
     encoder = encoder_of(name, channels).eval()
-    x = torch.rand(2, 1, channels, 32, 32)
+    x = pictures_of(name, channels)[:, None]
     out = encoder(x)
     assert out.shape == (2, 1, encoder.n_features)
     assert encoder.backbone.in_channels == channels
-    assert encoder.n_features == encoder.backbone.n_features(32)
+    assert encoder.n_features == encoder.backbone.n_features(LARGER.get(name, 32))
     assert (out.flatten(0, 1).std(0) > 0).any()  # pictures differ, so features do
 
 
@@ -38,7 +45,7 @@ def test_output_shape_is_what_was_said(name: str, channels: int):
 def test_a_forward_pass_in_evaluation_changes_nothing(name: str):
     encoder = encoder_of(name).eval()
     before = fingerprint(encoder)
-    x = torch.rand(2, 3, 32, 32)
+    x = pictures_of(name)
     first = encoder(x)
     assert torch.equal(encoder(x), first)
     assert fingerprint(encoder) == before
@@ -50,7 +57,7 @@ def test_gradient_reaches_every_parameter(name: str):
     for key, parameter in encoder.named_parameters():  # some start at 0, which stops gradients for now
         if parameter.dim() == 1 and key.endswith("weight"):
             torch.nn.init.uniform_(parameter, 0.5, 1.5)
-    features, _ = forward_training(encoder, torch.rand(2, 3, 32, 32), copy_buffers(encoder))
+    features, _ = forward_training(encoder, pictures_of(name), copy_buffers(encoder))
     features.square().sum().backward()
     without = [key for key, p in encoder.named_parameters() if p.grad is None or not (p.grad != 0).any()]
     assert without == []
@@ -59,10 +66,10 @@ def test_gradient_reaches_every_parameter(name: str):
 @pytest.mark.parametrize("name", ALL)
 def test_save_and_load(name: str, tmp_path: Path):
     encoder = encoder_of(name)
-    _, buffers = forward_training(encoder, torch.rand(2, 3, 32, 32), copy_buffers(encoder))
+    _, buffers = forward_training(encoder, pictures_of(name), copy_buffers(encoder))
     encoder.load_state_dict(buffers, strict=False)  # statistics that are not the fresh ones
     loaded = load_encoder(save_encoder(encoder, tmp_path / "e", "# card\n"))
-    x = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    x = (pictures_of(name) * 255).to(torch.uint8)
     assert torch.equal(loaded(x), encoder.eval()(x))
     assert fingerprint(loaded) == fingerprint(encoder)
 
@@ -71,7 +78,7 @@ def test_save_and_load(name: str, tmp_path: Path):
 def test_float64_derivative_along_a_random_direction(name: str):
     """Gradient against a central difference in input space; the full Jacobian would take minutes for the wide ones."""
     encoder = encoder_of(name, 1).double().eval()
-    x = torch.rand(2, 1, 16, 16, dtype=torch.float64).mul(0.8).add(0.1).requires_grad_()
+    x = pictures_of(name, 1, 16).double().mul(0.8).add(0.1).requires_grad_()
     direction = torch.randn_like(x)
     pull = torch.randn_like(encoder(x))
     (gradient,) = torch.autograd.grad((encoder(x) * pull).sum(), x)
@@ -84,7 +91,7 @@ def test_float64_derivative_along_a_random_direction(name: str):
 @pytest.mark.parametrize("name", OURS)
 def test_other_precisions_give_the_same_to_rounding(name: str):
     encoder = encoder_of(name).eval()
-    x = torch.rand(2, 3, 16, 16)
+    x = pictures_of(name, least=16)
     with torch.no_grad():
         single = encoder(x)
         half, double = (encoder.to(dtype)(x).float() for dtype in (torch.bfloat16, torch.float64))

@@ -71,7 +71,7 @@ def test_keys_start_with_deviation_one_twentieth_and_modulations_at_zero() -> No
     assert not layer.beta.any()
 
 
-ALIKE = ("-signed", "-32", "-48", "-lee", "56")
+ALIKE = ("-signed", "-32", "-48", "-lee", "56", "vgg7-16", "-8", "alexnet", "resnet50")
 """Backbones whose layers are those of another one."""
 CONVERTED = [name for name in sorted(BACKBONES) if not name.endswith(ALIKE)]
 CONVERTED += ["timm/test_efficientnet", "torchvision/shufflenet_v2_x0_5"]
