@@ -91,7 +91,7 @@ def overview() -> str:
     formatter.add_text("Learns image classifiers from little data and runs them on little hardware.")
     groups = {
         "your own pictures": ("check", "fit", "predict", "extend", "forget"),
-        "research": ("train", "evaluate", "compare", "adapt", "reproduce"),
+        "research": ("train", "quantize", "evaluate", "compare", "adapt", "reproduce"),
         "more": ("memory", "report", "demo", "cache"),
     }
     for title, names in groups.items():

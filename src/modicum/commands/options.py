@@ -84,6 +84,12 @@ COMMANDS: Mapping[str, Command] = dict(
             "{out} holds the checkpoints so far; go on with the same command and --resume",
         ),
         _command(
+            configs.Quantize,
+            {"run": "RUN"},
+            "quantize run --weights binary --accumulator 8 --out low-bit",
+            "{out} holds the finished stages and the last checkpoint; go on with the same command and --resume",
+        ),
+        _command(
             configs.Evaluate,
             {"run": "RUN"},
             "evaluate run --shots 1 5 --tasks 1000 --json result.json",

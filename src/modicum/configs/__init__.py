@@ -29,6 +29,7 @@ from modicum.configs.options import (
     require,
     require_known,
 )
+from modicum.configs.quantizing import Quantize
 from modicum.configs.training import Train
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "Moves",
     "Precision",
     "Predict",
+    "Quantize",
     "Regularizer",
     "Report",
     "Reproduce",

@@ -11,7 +11,10 @@ from modicum.registry import suggest
 BatchNorm = Literal["running", "support", "batch"]
 TestNorm = Literal["running", "support", "batch", "both"]
 Precision = Literal["float32", "bfloat16"]
-Schedule = Literal["lee", "classical", "halving", "cosine", "cosine-warm", "linear", "three-quarters", "constant"]
+Schedule = Literal[
+    "lee", "classical", "halving", "cosine", "cosine-warm", "linear", "three-quarters", "wrapnet", "wrapnet-imagenet",
+    "constant",
+]  # fmt: skip
 Regularizer = Literal[
     "none", "feature-clustering", "hyperplane-variation", "feature-clustering-batch", "hyperplane-variation-printed"
 ]

@@ -7,7 +7,9 @@ the same fractions. `halving`: Snell et al. 2017. Warm-up (their mini-ImageNet: 
 to 0, as the outer steps of Nichol et al. 2018 (arXiv 1803.02999). `cosine-warm`: Long et al. 2022 (arXiv 2202.11233), table
 S7: a line from the rate 1e-7 to the full one over the warm-up, then half a cosine down to 1e-7. They do not say whether the
 cosine begins before or after the warm-up; here after, without a jump. `three-quarters`: Shan et al. 2020 (arXiv 1909.09140)
-trained 400 epochs, the last 100 at a tenth of the rate; here the same fractions of all steps.
+trained 400 epochs, the last 100 at a tenth of the rate; here the same fractions of all steps. `wrapnet`, `wrapnet-imagenet`:
+Ni et al. 2021 (arXiv 2007.13242) trained each stage for 200 epochs, a tenth of the rate every 60; on ImageNet for 60 epochs,
+a tenth at 20, 40 and 50; here the same fractions of a stage's steps.
 """
 
 from __future__ import annotations
@@ -19,6 +21,10 @@ from modicum.configs import Schedule
 _LEE = ((5 / 6, 0.0024), (2 / 3, 0.012), (1 / 3, 0.06))
 
 _CLASSICAL = ((5 / 6, 1e-4), (2 / 3, 1e-3), (1 / 2, 1e-2), (1 / 3, 1e-1))
+_WRAPNET = ((0.9, 1e-3), (0.6, 1e-2), (0.3, 1e-1))
+_WRAPNET_IMAGENET = ((5 / 6, 1e-3), (2 / 3, 1e-2), (1 / 3, 1e-1))
+_FALLING = {"classical": _CLASSICAL, "lee": _LEE, "wrapnet": _WRAPNET, "wrapnet-imagenet": _WRAPNET_IMAGENET}
+"""Schedule -> (from this share of all steps, factor), latest first."""
 WARM = 0.1
 FLOOR = 1e-7
 """Learning rate at both ends of `cosine-warm`."""
@@ -43,10 +49,8 @@ def learning_rate_factor(
         return cosine_warm(step, steps, warmup, rate)
     if step < warmup:
         return WARM
-    if schedule == "classical":
-        return next((factor for start, factor in _CLASSICAL if step >= start * steps), 1.0)
-    if schedule == "lee":
-        return next((factor for start, factor in _LEE if step >= start * steps), 1.0)
+    if schedule in _FALLING:
+        return next((factor for start, factor in _FALLING[schedule] if step >= start * steps), 1.0)
     if schedule == "three-quarters":
         return 1.0 if step < 0.75 * steps else 0.1
     if schedule == "halving":
