@@ -25,10 +25,11 @@ enum low_bit_output {
   LOW_BIT_CODES,  /* uint8: clamp(rint(fma(f(m), scale, shift)), 0, top) */
   LOW_BIT_NUMBERS /* float: ((f(m) * unit) * scale) + shift, every operation rounded, then max(., 0) where relu says so */
 };
+enum { LOW_BIT_SIGNED = 9 };
 enum low_bit_cyclic { CYCLIC_NONE, CYCLIC_SMOOTH, CYCLIC_ABSOLUTE, CYCLIC_RELU };
 
 /* What a layer does with a sum. bits: b; 32 for sums that do not wrap. The arrays have out_channels floats; unit is read for
- * NUMBERS alone. f: CYCLIC_NONE m; SMOOTH m where |m| <= k/(k+1) 2^(b-1), else k 2^(b-1) - k m above and -k 2^(b-1) - k m
+ * NUMBERS alone, none for SUMS. f: CYCLIC_NONE m; SMOOTH m where |m| <= k/(k+1) 2^(b-1), else k 2^(b-1) - k m above and -k 2^(b-1) - k m
  * below, k = slope; ABSOLUTE |m|; RELU max(SMOOTH, 0). */
 typedef struct {
   int64_t output, bits, cyclic, top, relu;
@@ -38,7 +39,9 @@ typedef struct {
 
 /* One instruction set. Weights come as int8 (out_channels, kernel_h, kernel_w, channels / groups), -1, 0 or 1 unless INT8,
  * and `pack` lays them out for this kernel alone. A call makes rows first <= row < last of batch * out_height output rows;
- * calls for other rows may run beside it. `wide` says that sums need 16-bit lanes (b > 8, or exact sums as a baseline). */
+ * calls for other rows may run beside it. `wide` is 0 where sums of 8-bit lanes will do (b <= 8, weights not INT8; whether
+ * codes are signed makes no difference then). Otherwise (b > 8, INT8, or exact sums as a baseline) it says what the codes
+ * are: 1..8 for codes below 2^wide, LOW_BIT_SIGNED for -128..127. */
 typedef struct {
   const char *name;
   int (*runs_here)(void);
@@ -46,11 +49,12 @@ typedef struct {
   int64_t (*packed_bytes)(const low_bit_shape *, int weights, int wide);
   void (*pack)(const low_bit_shape *, int weights, int wide, const int8_t *from, void *to);
   int64_t (*scratch_bytes)(const low_bit_shape *, int weights, int wide, int64_t rows);
+  /* x has exactly its elements, nothing may be read behind them; packed and scratch begin at multiples of 64 bytes. */
   void (*convolve)(const low_bit_shape *, int weights, int wide, const uint8_t *x, const void *packed, int64_t first,
                    int64_t last, void *scratch, const low_bit_finish *, void *out);
 } low_bit_kernel;
 
 extern const low_bit_kernel low_bit_portable, low_bit_swar_buffer, low_bit_swar_carry, low_bit_swar_table;
-extern const low_bit_kernel low_bit_avx2, low_bit_avx512vbmi, low_bit_neon; /* each only where the target has it */
+extern const low_bit_kernel low_bit_avx2, low_bit_int8_avx2, low_bit_avx512vbmi, low_bit_neon; /* where the target has it */
 
 #endif

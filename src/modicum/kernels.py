@@ -12,7 +12,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-KERNELS_ABI = 3
+KERNELS_ABI = 4
 
 
 @functools.cache

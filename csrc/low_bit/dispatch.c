@@ -1,0 +1,66 @@
+/* The kernels of this library in the order in which they are tried, and the functions Python calls.
+ * A kernel's number is its place here; what a machine runs is asked of each at run time.
+ */
+#include "low_bit.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define ON_X86 1
+#endif
+
+static const low_bit_kernel *const KERNELS[] = {
+#if defined(ON_X86)
+#if __has_include("avx512vbmi.c")
+    &low_bit_avx512vbmi,
+#endif
+#if __has_include("avx2.c")
+    &low_bit_avx2,
+#endif
+#if __has_include("int8_avx2.c")
+    &low_bit_int8_avx2,
+#endif
+#endif
+#if defined(__aarch64__) && __has_include("neon.c")
+    &low_bit_neon,
+#endif
+#if __has_include("swar_table.c")
+    &low_bit_swar_table,
+#endif
+    &low_bit_portable, /* takes everything: those behind it are used only where they are asked for */
+#if __has_include("swar_buffer.c")
+    &low_bit_swar_buffer,
+#endif
+#if __has_include("swar_carry.c")
+    &low_bit_swar_carry,
+#endif
+};
+
+EXPORT int32_t modicum_low_bit_kernels(void) { return (int32_t)(sizeof(KERNELS) / sizeof(KERNELS[0])); }
+
+EXPORT const char *modicum_low_bit_name(int32_t kernel) { return KERNELS[kernel]->name; }
+
+EXPORT int32_t modicum_low_bit_runs_here(int32_t kernel) { return KERNELS[kernel]->runs_here(); }
+
+EXPORT int32_t modicum_low_bit_supports(int32_t kernel, const low_bit_shape *shape, int32_t weights, int32_t bits,
+                                        int32_t wide) {
+    return KERNELS[kernel]->supports(shape, weights, bits, wide);
+}
+
+EXPORT int64_t modicum_low_bit_packed_bytes(int32_t kernel, const low_bit_shape *shape, int32_t weights, int32_t wide) {
+    return KERNELS[kernel]->packed_bytes(shape, weights, wide);
+}
+
+EXPORT void modicum_low_bit_pack(int32_t kernel, const low_bit_shape *shape, int32_t weights, int32_t wide,
+                                 const int8_t *from, void *to) {
+    KERNELS[kernel]->pack(shape, weights, wide, from, to);
+}
+
+EXPORT int64_t modicum_low_bit_scratch_bytes(int32_t kernel, const low_bit_shape *shape, int32_t weights, int32_t wide,
+                                             int64_t rows) {
+    return KERNELS[kernel]->scratch_bytes(shape, weights, wide, rows);
+}
+
+EXPORT void modicum_low_bit_convolve(int32_t kernel, const low_bit_shape *shape, int32_t weights, int32_t wide,
+                                     const uint8_t *x, const void *packed, int64_t first, int64_t last, void *scratch,
+                                     const low_bit_finish *finish, void *out) {
+    KERNELS[kernel]->convolve(shape, weights, wide, x, packed, first, last, scratch, finish, out);
+}
