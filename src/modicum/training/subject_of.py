@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from modicum.configs import Train
@@ -17,6 +19,8 @@ from modicum.training.regression import RegressionSubject, RegressionTasks, open
 from modicum.training.subjects import AbstractSubject, PictureSubject
 
 Data = PictureSet | RegressionTasks | RegressionTable
+Make = Callable[[Train, Data, torch.device, Ranks, Progress | None], AbstractSubject]
+"""What makes the subject of a training: `make_subject`, or something around it."""
 
 
 def open_data(config: Train, tasks: RegressionTasks | None = None, progress: Progress | None = None) -> tuple[Train, Data]:

@@ -31,10 +31,11 @@ from modicum.training.regression import RegressionTasks
 from modicum.training.runs import environment, read_record, require_same, require_same_data, write_run
 from modicum.training.schedules import learning_rate_factor
 from modicum.training.steps import clip_gradients, diverged, finite_gradients, make_optimizer
-from modicum.training.subject_of import Data, fit_at_once, make_subject, open_data
+from modicum.training.subject_of import Data, Make, fit_at_once, make_subject, open_data
 from modicum.training.subjects import AbstractSubject
 
 LOG_EVERY = 50
+ALONE = Ranks()
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,11 @@ class Trainer:
     """The state of one training: subject, optimiser, step, best validation measure, seconds spent."""
 
     def __init__(
-        self,
-        config: Train,
-        data: Data,
-        here: Ranks = Ranks(),  # noqa: B008
-        progress: Progress | None = None,
+        self, config: Train, data: Data, here: Ranks = ALONE, progress: Progress | None = None, make: Make = make_subject
     ) -> None:
         self.run, self.here = Path(config.out), here
         self.device = local_device(device(config.device))
-        self.subject: AbstractSubject = make_subject(config, data, self.device, here, progress)
+        self.subject: AbstractSubject = make(config, data, self.device, here, progress)
         self.config = config = self.subject.config
         self.objective = self.subject.objective
         self.module = self.objective.module
@@ -199,12 +196,14 @@ class Trainer:
                 raise KeyboardInterrupt
 
 
-def train(config: Train, progress: Progress | None = None, tasks: RegressionTasks | None = None) -> TrainResult:
+def train(
+    config: Train, progress: Progress | None = None, tasks: RegressionTasks | None = None, make: Make = make_subject
+) -> TrainResult:
     """Train as configured and leave a run folder; Ctrl-C leaves a checkpoint that `resume` goes on from.
 
-    tasks: regression tasks of one's own instead of those that `config.data` names (with any `target`). Every process of a
-    torchrun calls it; the first one writes. `ConfigError` (before training), `DataError`, `WriteError`; `TrainingError` for
-    a loss that is not finite.
+    tasks: regression tasks of one's own instead of those that `config.data` names (with any `target`). make: what makes the
+    subject of the training. Every process of a torchrun calls it; the first one writes. `ConfigError` (before training),
+    `DataError`, `WriteError`; `TrainingError` for a loss that is not finite.
     """
     run = Path(config.out)
     if config.threads is not None:
@@ -222,7 +221,7 @@ def train(config: Train, progress: Progress | None = None, tasks: RegressionTask
             if (fit := fit_at_once(config, data)) is not None:
                 return TrainResult(run, 0, *fit)
         with torch.random.fork_rng():
-            return _trained(Trainer(config, data, here, told), told)
+            return _trained(Trainer(config, data, here, told, make), told)
 
 
 def _trained(trainer: Trainer, progress: Progress | None) -> TrainResult:
