@@ -35,6 +35,7 @@ from modicum.backbones.batch_norm_pool import batch_norm_pool
 from modicum.backbones.convolution import convolve
 from modicum.backbones.norm_pool import given_norm_pool, norm_pool_activate
 from modicum.errors import ConfigError
+from modicum.quantization.norms import apply_folded, folded_norm
 
 Buffers = dict[str, Tensor]
 
@@ -92,7 +93,8 @@ class _Layers(TorchFunctionMode):
     """Answers calls of `F.batch_norm`: differentiable in the statistics; with `record`, by the statistics of its input.
 
     With `own`, convolutions are those that are cheap to differentiate twice.
-    Likewise calls of `norm_pool_activate`, which holds a batch norm and asks only where its kernels are usable.
+    Likewise calls of `norm_pool_activate`, which holds a batch norm and asks only where its kernels are usable, and of
+    `folded_norm`.
     own: by the statistics of its input in a kernel through which gradients flow; recorded ones are detached.
     traced: gradients flow into the statistics; None where they say so themselves, which inside vmap they do not.
     """
@@ -108,6 +110,8 @@ class _Layers(TorchFunctionMode):
     ) -> Any:
         if func is norm_pool_activate:
             return self._norm_pool(*args)
+        if func is folded_norm:
+            return self._folded_norm(*args)
         if func is F.conv2d and self.own:
             return convolve(*args, **(kwargs or {}))
         if func is not F.batch_norm:
@@ -125,6 +129,15 @@ class _Layers(TorchFunctionMode):
             moments = (found.mean.detach(), found.variance.detach()) if self.own else (found.mean, found.variance)
             self._keep(running_mean, running_var, moments)
         return found.y
+
+    def _folded_norm(
+        self, x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+    ) -> Tensor:
+        if self.own:
+            return self._batch_norm(x, mean, variance, weight, bias, eps=eps)
+        if self.record:
+            mean, variance = self._statistics(x, mean, variance)
+        return apply_folded(x, mean, variance, weight, bias, eps)
 
     def _batch_norm(
         self,

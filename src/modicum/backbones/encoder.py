@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from modicum.backbones.backbone import Backbone, channels_last
 from modicum.backbones.ifilm import modulate_norms, split_name
+from modicum.configs.low_bit import split_low_bit
 from modicum.errors import ConfigError, DataError
+from modicum.quantization.conversion import convert
 from modicum.registry import BACKBONES, resolve
 
 Strokes = Literal["as-is", "light"]
@@ -121,15 +123,19 @@ class Encoder(nn.Module):
 def build_encoder(backbone: str, spec: ImageSpec) -> Encoder:
     """A fresh encoder by registry name, "pixels", "timm/NAME" or "torchvision/NAME"; parameters by torch's generator.
 
-    Behind the name may stand "+ifilm-all-10" and the like, see `ifilm.split_name`. `ConfigError` for unknown names (says the
-    nearest) and endings, and for a picture size below the backbone's minimum.
+    Behind the name may stand "+ifilm-all-10" and the like, see `ifilm.split_name`, and behind that an ending as
+    "+low-bit-binary-8-smooth-2", see `configs.low_bit`. `ConfigError` for unknown names (says the nearest) and endings, and
+    for a picture size below the backbone's minimum.
     """
-    name, modulation = split_name(backbone)
+    whole, form = split_low_bit(backbone)
+    name, modulation = split_name(whole)
     if name == "pixels":
         from modicum.backbones.pixels import PixelEncoder
 
         if modulation is not None:
             raise ConfigError("iFiLM: pixels has no batch norm to modulate; choose another backbone")
+        if form is not None:
+            raise ConfigError("low-bit: pixels has no layer to quantise; choose another backbone")
         return PixelEncoder(spec)
     if name.startswith(("timm/", "torchvision/")):
         from modicum.backbones.external import External
@@ -139,5 +145,7 @@ def build_encoder(backbone: str, spec: ImageSpec) -> Encoder:
         model = resolve("backbone", BACKBONES, name)(spec.channels)
     if modulation is not None:
         modulate_norms(model, modulation.where, modulation.entries)
+    if form is not None:
+        convert(model, form, torch.zeros(1, spec.channels, spec.size, spec.size), strict=False)
     config = {"backbone": backbone, "spec": spec.as_record()}
     return Encoder(model, spec, model.n_features(spec.size), backbone, config)
