@@ -2,7 +2,6 @@
 
     conv4-64+low-bit-binary-8-smooth-2      binary weights, 8-bit accumulators that wrap, smooth modulo of slope 2
     vgg7+low-bit-ternary-none               ternary weights, accumulators wide enough for any sum
-    vgg7+low-bit-binary-12-smooth-2-keep-layers.3,layers.6      the same with two layers that stay float
 
 What training finds out for a layer (its step size, whether it runs low-bit yet, its carries) is no part of the name: it lies
 in the layer's buffers, and so in every checkpoint. Renkun Ni et al.: WrapNet, ICLR 2021, arXiv 2007.13242.
@@ -31,7 +30,6 @@ class LowBit:
     follows a sum m that wrapped: smooth (f of slope k), absolute (|m|), relu (max(f, 0)), modulo (m itself), none (the
     same in evaluation; training does not wrap). slope: k of smooth and relu. relu: whether the network keeps its ReLUs.
     ends: "float", or "8" where the first layer (and a last one inside the backbone) has 8-bit weights and inputs.
-    keep_float: qualified names in the backbone of further layers that stay as they are.
     """
 
     weights: Weights = "binary"
@@ -40,7 +38,6 @@ class LowBit:
     slope: float = 2.0
     relu: bool = True
     ends: Literal["float", "8"] = "float"
-    keep_float: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.weights not in get_args(Weights):
@@ -54,9 +51,6 @@ class LowBit:
             raise ConfigError(
                 f"slope: expected 1 or more and finite (without end it is --cyclic modulo), found {self.slope}"
             )
-        wrong = [name for name in self.keep_float if not re.fullmatch(r"[\w.]+", name)]
-        if wrong:
-            raise ConfigError(f"keep_float: expected the qualified name of a layer, as blocks.1.conv, found {wrong[0]!r}")
 
     @property
     def ending(self) -> str:
@@ -67,13 +61,12 @@ class LowBit:
             words += [f"{self.slope:g}"] if self.cyclic in ("smooth", "relu") else []
         words += [] if self.relu else ["without-relu"]
         words += ["ends-8"] if self.ends == "8" else []
-        words += ["keep-" + ",".join(self.keep_float)] if self.keep_float else []
         return MARK + "-".join(words)
 
 
 _ENDING = re.compile(
     r"(float|binary|ternary|3|4|5)-(?:none|(\d+)-(smooth|absolute|relu|modulo|none)(?:-(\d+(?:\.\d+)?))?)"
-    r"(-without-relu)?(-ends-8)?(?:-keep-([\w.,]+))?"
+    r"(-without-relu)?(-ends-8)?"
 )
 
 
@@ -87,7 +80,7 @@ def split_low_bit(backbone: str) -> tuple[str, LowBit | None]:
         raise ConfigError(
             f"backbone: after {name!r} expected {MARK}WEIGHTS-BITS-CYCLIC-SLOPE, as {LowBit().ending}; found {mark}{ending}"
         )
-    weights, bits, cyclic, slope, without, ends, kept = found.groups()
+    weights, bits, cyclic, slope, without, ends = found.groups()
     form = LowBit(
         weights,
         None if bits is None else int(bits),
@@ -95,6 +88,5 @@ def split_low_bit(backbone: str) -> tuple[str, LowBit | None]:
         float(slope) if slope else LowBit.slope,
         relu=without is None,
         ends="8" if ends else "float",
-        keep_float=tuple(kept.split(",")) if kept else (),
     )
     return name, form

@@ -152,7 +152,7 @@ class Quantize:
     def form(self) -> LowBit:
         """What the layers share, as it stands behind the backbone's name."""
         bits = None if self.accumulator == NONE else int(self.accumulator)
-        return LowBit(self.weights, bits, self.cyclic, self.slope, self.relu, self.ends, tuple(self.keep_float))
+        return LowBit(self.weights, bits, self.cyclic, self.slope, self.relu, self.ends)
 
     @property
     def activation_bits(self) -> int | None:
@@ -166,10 +166,10 @@ class Quantize:
 
     @property
     def chosen_for(self) -> int:
-        """Bits of the accumulator that step sizes are chosen for: with a buffer bit one fewer than there are."""
+        """Bits of the accumulator that step sizes are chosen for, a buffer bit not yet taken away."""
         if self.step_bits is not None:
             return self.step_bits
-        return STEP_BITS if self.accumulator == NONE else int(self.accumulator) - (self.carries == "buffer")
+        return STEP_BITS if self.accumulator == NONE else int(self.accumulator)
 
     @property
     def is_float(self) -> bool:
