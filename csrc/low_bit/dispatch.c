@@ -1,7 +1,7 @@
 /* The kernels of this library in the order in which they are tried, and the functions Python calls.
  * A kernel's number is its place here; what a machine runs is asked of each at run time.
  */
-#include "low_bit.h"
+#include "swar.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #define ON_X86 1
@@ -22,16 +22,10 @@ static const low_bit_kernel *const KERNELS[] = {
 #if defined(__aarch64__) && __has_include("neon.c")
     &low_bit_neon,
 #endif
-#if __has_include("swar_table.c")
     &low_bit_swar_table,
-#endif
     &low_bit_portable, /* takes everything: those behind it are used only where they are asked for */
-#if __has_include("swar_buffer.c")
     &low_bit_swar_buffer,
-#endif
-#if __has_include("swar_carry.c")
-    &low_bit_swar_carry,
-#endif
+    &low_bit_swar_carry, &low_bit_swar_carry_32, &low_bit_scalar, &low_bit_scalar_blocked,
 };
 
 EXPORT int32_t modicum_low_bit_kernels(void) { return (int32_t)(sizeof(KERNELS) / sizeof(KERNELS[0])); }
