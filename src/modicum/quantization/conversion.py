@@ -8,13 +8,13 @@ Renkun Ni et al.: WrapNet, ICLR 2021, arXiv 2007.13242: all but the first and th
 | the first of them that runs | stays; ends "8": 8-bit weights and inputs with exact sums |
 | `nn.BatchNorm1d`, `nn.BatchNorm2d` with running statistics | `FoldableNorm1d`, `FoldableNorm2d` |
 | `nn.ReLU`, where the form has none | `nn.Identity` |
-| other layers with weights (subclasses too), layers that run twice or never | stay, see `strict` |
+| layers kept in float | stay; so must other layers with weights (subclasses too), and those that run twice or never |
 
 The last layer is the classifier behind the module; one inside it is for the caller to keep in float. Weights that are bare
 parameters of a module are not seen. Weights "float" change nothing at all.
 
 What order layers run in is found by a pass over an example in evaluation mode, which changes nothing. A network can be made
-again from its form alone: layers that were kept in float have the stage `FLOAT`, or are none that could be converted.
+again from its form alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from torch.overrides import TorchFunctionMode
 
 from modicum.configs.low_bit import LowBit
 from modicum.errors import ConfigError
-from modicum.quantization.layers import FLOAT, Arithmetic, LowBitConv2d, LowBitLayer, LowBitLinear, set_stage
+from modicum.quantization.layers import Arithmetic, LowBitConv2d, LowBitLayer, LowBitLinear
 from modicum.quantization.norms import FoldableNorm1d, FoldableNorm2d
 
 WEIGHTY = (nn.modules.conv._ConvNd, nn.Linear, nn.Bilinear, nn.MultiheadAttention, nn.RNNBase)
@@ -104,6 +104,8 @@ def _replace(module: nn.Module, old: nn.Module, new: nn.Module) -> None:
 
 
 def _without_relu(module: nn.Module, example: Tensor) -> None:
+    if not any(type(part) is nn.ReLU for part in module.modules()):
+        raise ConfigError("without-relu: the module has no nn.ReLU layer to take out; choose vgg7 or alexnet")
     trial = copy.deepcopy(module)
     for target in (trial, module):
         for part in [part for part in target.modules() if type(part) is nn.ReLU]:
@@ -115,7 +117,7 @@ def _without_relu(module: nn.Module, example: Tensor) -> None:
             if mode.called:
                 raise ConfigError(
                     "without-relu: the module calls ReLU as a function, which cannot be taken out; "
-                    "choose a backbone that has nn.ReLU layers (vgg7, alexnet)"
+                    "choose a backbone that has nn.ReLU layers only (vgg7, alexnet)"
                 )
 
 
@@ -134,30 +136,28 @@ def _fold_norms(module: nn.Module) -> None:
             _replace(module, part, kind.of(part))
 
 
-def _check(module: nn.Module, ran: _Ran, first: str, keep_float: Sequence[str], strict: bool) -> dict[str, nn.Module]:
+def _check(module: nn.Module, ran: _Ran, keep_float: Sequence[str]) -> dict[str, nn.Module]:
     """The layers to convert, in order of execution."""
     weighty = {name: part for name, part in module.named_modules() if isinstance(part, WEIGHTY)}
     unknown = [name for name in keep_float if name not in weighty]
     if unknown:
         raise ConfigError(f"keep_float: expected names of layers ({', '.join(weighty)}); found {unknown[0]!r}")
     objections = {name: _objection(part, ran.times[name]) for name, part in weighty.items()}
-    bad = [name for name, why in objections.items() if why and name not in (first, *keep_float)]
-    if bad and strict:
+    bad = [name for name, why in objections.items() if why and name not in keep_float]
+    if bad:
         raise ConfigError(
             f"layer {bad[0]!r} {objections[bad[0]]}; keep it in float (--keep_float {bad[0]})"
             + (f", and {len(bad) - 1} more: {', '.join(bad[1:])}" if len(bad) > 1 else "")
         )
-    return {name: weighty[name] for name in ran.order if not objections[name]}
+    return {name: weighty[name] for name in ran.order if not objections[name] and name not in keep_float}
 
 
-def convert(
-    module: nn.Module, form: LowBit, example: Tensor, keep_float: Sequence[str] = (), *, strict: bool = True
-) -> list[str]:
-    """Put low-bit layers into a module, in place; names of those that are not in float, in order of execution.
+def convert(module: nn.Module, form: LowBit, example: Tensor, keep_float: Sequence[str] = ()) -> list[str]:
+    """Put low-bit layers into a module, in place; their names in order of execution.
 
-    example: one input as the module takes it. keep_float: layers (names) that stay in float. strict: `ConfigError` for
-    layers with weights that cannot be converted and are not named there, else they stay as they are. `ConfigError` too:
-    converted already, names of no layer, nothing to convert, ReLUs that cannot be taken out.
+    example: one input as the module takes it. keep_float: names of layers that stay in float, beside those of the form.
+    `ConfigError`: layers that cannot be converted and are not named there, names of no layer, nothing to convert, converted
+    already, ReLUs that cannot be taken out. The module is as it was then.
     """
     if any(isinstance(part, LowBitLayer) for part in module.modules()):
         raise ConfigError("quantize: the module is of low-bit layers already; begin with one in float")
@@ -167,22 +167,19 @@ def convert(
     if not ran.order:
         raise ConfigError("quantize: the module has no nn.Conv2d or nn.Linear that runs")
     first = ran.order[0]
-    chosen = _check(module, ran, first, keep_float, strict)
+    ends = (first,) if form.ends == "float" else ()
+    chosen = _check(module, ran, (*form.keep_float, *keep_float, *ends))
+    if not chosen:
+        raise ConfigError("quantize: no layer is left to convert; the first one, and those kept in float, are not")
     if not form.relu:
         _without_relu(module, example)
     names: list[str] = []
     for name, part in chosen.items():
-        if name == first and form.ends == "float":
-            continue
         bits = None if name == first else form.accumulator
         arithmetic = Arithmetic("8" if name == first else form.weights, bits, form.cyclic, form.slope)
         made = _low_bit(part, name, arithmetic)
         made.place = len(names)
         _replace(module, part, made)
         names.append(name)
-    if not names:
-        raise ConfigError("quantize: no layer is left to convert; the first one, and those kept in float, are not")
     _fold_norms(module)
-    kept = [name for name in names if name in keep_float]
-    set_stage(module, FLOAT, kept)
-    return [name for name in names if name not in kept]
+    return names
