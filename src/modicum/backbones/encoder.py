@@ -146,6 +146,6 @@ def build_encoder(backbone: str, spec: ImageSpec) -> Encoder:
     if modulation is not None:
         modulate_norms(model, modulation.where, modulation.entries)
     if form is not None:
-        convert(model, form, torch.zeros(1, spec.channels, spec.size, spec.size))
+        convert(model, form, torch.zeros(1, spec.channels, spec.size, spec.size), strict=False)
     config = {"backbone": backbone, "spec": spec.as_record()}
     return Encoder(model, spec, model.n_features(spec.size), backbone, config)

@@ -8,13 +8,14 @@ Renkun Ni et al.: WrapNet, ICLR 2021, arXiv 2007.13242: all but the first and th
 | the first of them that runs | stays; ends "8": 8-bit weights and inputs with exact sums |
 | `nn.BatchNorm1d`, `nn.BatchNorm2d` with running statistics | `FoldableNorm1d`, `FoldableNorm2d` |
 | `nn.ReLU`, where the form has none | `nn.Identity` |
-| layers kept in float | stay; so must other layers with weights (subclasses too), and those that run twice or never |
+| other layers with weights (subclasses too), layers that run twice or never | stay, see `strict` |
 
 The last layer is the classifier behind the module; one inside it is for the caller to keep in float. Weights that are bare
 parameters of a module are not seen. Weights "float" change nothing at all.
 
 What order layers run in is found by a pass over an example in evaluation mode, which changes nothing. A network can be made
-again from its form alone.
+again from its form alone: layers that were kept in float are low-bit ones in the stage `FLOAT`, which is a buffer, or could
+not have been converted.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from torch.overrides import TorchFunctionMode
 
 from modicum.configs.low_bit import LowBit
 from modicum.errors import ConfigError
-from modicum.quantization.layers import Arithmetic, LowBitConv2d, LowBitLayer, LowBitLinear
+from modicum.quantization.layers import FLOAT, Arithmetic, LowBitConv2d, LowBitLayer, LowBitLinear, set_stage
 from modicum.quantization.norms import FoldableNorm1d, FoldableNorm2d
 
 WEIGHTY = (nn.modules.conv._ConvNd, nn.Linear, nn.Bilinear, nn.MultiheadAttention, nn.RNNBase)
@@ -136,7 +137,7 @@ def _fold_norms(module: nn.Module) -> None:
             _replace(module, part, kind.of(part))
 
 
-def _check(module: nn.Module, ran: _Ran, keep_float: Sequence[str]) -> dict[str, nn.Module]:
+def _check(module: nn.Module, ran: _Ran, keep_float: Sequence[str], strict: bool) -> dict[str, nn.Module]:
     """The layers to convert, in order of execution."""
     weighty = {name: part for name, part in module.named_modules() if isinstance(part, WEIGHTY)}
     unknown = [name for name in keep_float if name not in weighty]
@@ -144,20 +145,22 @@ def _check(module: nn.Module, ran: _Ran, keep_float: Sequence[str]) -> dict[str,
         raise ConfigError(f"keep_float: expected names of layers ({', '.join(weighty)}); found {unknown[0]!r}")
     objections = {name: _objection(part, ran.times[name]) for name, part in weighty.items()}
     bad = [name for name, why in objections.items() if why and name not in keep_float]
-    if bad:
+    if bad and strict:
         raise ConfigError(
             f"layer {bad[0]!r} {objections[bad[0]]}; keep it in float (--keep_float {bad[0]})"
             + (f", and {len(bad) - 1} more: {', '.join(bad[1:])}" if len(bad) > 1 else "")
         )
-    return {name: weighty[name] for name in ran.order if not objections[name] and name not in keep_float}
+    return {name: weighty[name] for name in ran.order if not objections[name]}
 
 
-def convert(module: nn.Module, form: LowBit, example: Tensor, keep_float: Sequence[str] = ()) -> list[str]:
-    """Put low-bit layers into a module, in place; their names in order of execution.
+def convert(
+    module: nn.Module, form: LowBit, example: Tensor, keep_float: Sequence[str] = (), *, strict: bool = True
+) -> list[str]:
+    """Put low-bit layers into a module, in place; names of those that are not in float, in order of execution.
 
-    example: one input as the module takes it. keep_float: names of layers that stay in float, beside those of the form.
-    `ConfigError`: layers that cannot be converted and are not named there, names of no layer, nothing to convert, converted
-    already, ReLUs that cannot be taken out. The module is as it was then.
+    example: one input as the module takes it. keep_float: names of layers that stay in float. strict: `ConfigError` for
+    layers with weights that cannot be converted and are not named there, else they stay as they are. `ConfigError` too:
+    names of no layer, nothing to convert, converted already, ReLUs that cannot be taken out. The module is as it was then.
     """
     if any(isinstance(part, LowBitLayer) for part in module.modules()):
         raise ConfigError("quantize: the module is of low-bit layers already; begin with one in float")
@@ -168,8 +171,10 @@ def convert(module: nn.Module, form: LowBit, example: Tensor, keep_float: Sequen
         raise ConfigError("quantize: the module has no nn.Conv2d or nn.Linear that runs")
     first = ran.order[0]
     ends = (first,) if form.ends == "float" else ()
-    chosen = _check(module, ran, (*form.keep_float, *keep_float, *ends))
-    if not chosen:
+    chosen = _check(module, ran, (*keep_float, *ends), strict)
+    for name in ends:
+        chosen.pop(name, None)
+    if not set(chosen) - set(keep_float):
         raise ConfigError("quantize: no layer is left to convert; the first one, and those kept in float, are not")
     if not form.relu:
         _without_relu(module, example)
@@ -182,4 +187,5 @@ def convert(module: nn.Module, form: LowBit, example: Tensor, keep_float: Sequen
         _replace(module, part, made)
         names.append(name)
     _fold_norms(module)
-    return names
+    set_stage(module, FLOAT, [name for name in names if name in keep_float])
+    return [name for name in names if name not in keep_float]
