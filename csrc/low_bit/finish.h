@@ -11,43 +11,51 @@
 
 #define FINISH_BLOCK 64
 
-/* The constants of f, made once a call. limit: the largest integer <= k/(k+1) 2^(b-1); peak: k 2^(b-1). */
+/* The constants of f, made once a call; `easy` where k (h - |m|) is exact in float32: k a multiple of 1/16 below 16. */
 typedef struct {
-    int32_t limit;
-    float slope, peak;
+    double slope;
+    float half;
+    int easy;
 } low_bit_fold;
 
 static INLINE low_bit_fold low_bit_fold_of(const low_bit_finish *finish) {
-    double half = (double)((int64_t)1 << (finish->bits - 1));
-    low_bit_fold fold = {(int32_t)floor(finish->slope / (finish->slope + 1.0) * half), (float)finish->slope,
-                         (float)(finish->slope * half)};
+    low_bit_fold fold = {finish->slope, (float)((int64_t)1 << (finish->bits - 1)),
+                         finish->slope < 16.0 && finish->slope * 16.0 == floor(finish->slope * 16.0)};
     return fold;
+}
+
+/* sign(m) min(|m|, k (h - |m|)), the product rounded once: the f of low_bit.h as one expression. */
+static INLINE void low_bit_smooth(low_bit_fold fold, const int32_t *m, int n, float *value) {
+    if (fold.easy) {
+        float slope = (float)fold.slope;
+        for (int i = 0; i < n; ++i) {
+            float number = (float)m[i], size = fabsf(number), after = slope * (fold.half - size);
+            value[i] = copysignf(after < size ? after : size, number);
+        }
+        return;
+    }
+    for (int i = 0; i < n; ++i) {
+        float number = (float)m[i], size = fabsf(number), after = (float)(fold.slope * (double)(fold.half - size));
+        value[i] = copysignf(after < size ? after : size, number);
+    }
 }
 
 /* f(m) of n <= FINISH_BLOCK integers that have been wrapped. */
 static INLINE void low_bit_folded(const low_bit_finish *finish, low_bit_fold fold, const int32_t *m, int n, float *value) {
-    switch (finish->cyclic) {
-    case CYCLIC_SMOOTH:
-    case CYCLIC_RELU:
-        for (int i = 0; i < n; ++i) {
-            float number = (float)m[i], sloped = fold.slope * number;
-            float above = fold.peak - sloped, below = -fold.peak - sloped;
-            value[i] = m[i] > fold.limit ? above : m[i] < -fold.limit ? below : number;
-        }
-        if (finish->cyclic == CYCLIC_RELU) {
-            for (int i = 0; i < n; ++i) {
-                value[i] = value[i] > 0.0f ? value[i] : 0.0f;
-            }
-        }
-        return;
-    case CYCLIC_ABSOLUTE:
-        for (int i = 0; i < n; ++i) {
-            value[i] = fabsf((float)m[i]);
-        }
-        return;
-    default:
+    if (finish->cyclic == CYCLIC_SMOOTH || finish->cyclic == CYCLIC_RELU) {
+        low_bit_smooth(fold, m, n, value);
+    } else {
         for (int i = 0; i < n; ++i) {
             value[i] = (float)m[i];
+        }
+    }
+    if (finish->cyclic == CYCLIC_RELU) {
+        for (int i = 0; i < n; ++i) {
+            value[i] = value[i] > 0.0f ? value[i] : 0.0f;
+        }
+    } else if (finish->cyclic == CYCLIC_ABSOLUTE) {
+        for (int i = 0; i < n; ++i) {
+            value[i] = fabsf(value[i]);
         }
     }
 }

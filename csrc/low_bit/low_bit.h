@@ -29,8 +29,8 @@ enum { LOW_BIT_SIGNED = 9 };
 enum low_bit_cyclic { CYCLIC_NONE, CYCLIC_SMOOTH, CYCLIC_ABSOLUTE, CYCLIC_RELU };
 
 /* What a layer does with a sum. bits: b; 32 for sums that do not wrap. The arrays have out_channels floats; unit is read for
- * NUMBERS alone, none for SUMS. f: CYCLIC_NONE m; SMOOTH m where |m| <= k/(k+1) 2^(b-1), else k 2^(b-1) - k m above and -k 2^(b-1) - k m
- * below, k = slope; ABSOLUTE |m|; RELU max(SMOOTH, 0). */
+ * NUMBERS alone, none for SUMS. f: CYCLIC_NONE m; SMOOTH m where |m| <= k/(k+1) h, else k h - k m above and -k h - k m below,
+ * h = 2^(b-1), k = slope, made as sign(m) min(|m|, k (h - |m|)); ABSOLUTE |m|; RELU max(SMOOTH, 0). */
 typedef struct {
   int64_t output, bits, cyclic, top, relu;
   double slope;
@@ -38,8 +38,8 @@ typedef struct {
 } low_bit_finish;
 
 /* One instruction set. Weights come as int8 (out_channels, kernel_h, kernel_w, channels / groups), -1, 0 or 1 unless INT8,
- * and `pack` lays them out for this kernel alone. A call makes rows first <= row < last of batch * out_height output rows;
- * calls for other rows may run beside it. `wide` is 0 where sums of 8-bit lanes will do (b <= 8, weights not INT8; whether
+ * and `pack` lays them out for this kernel alone, for pictures of any number and size. A call makes rows first <= row < last
+ * of batch * out_height output rows; calls for other rows may run beside it. `wide` is 0 where sums of 8-bit lanes will do (b <= 8, weights not INT8; whether
  * codes are signed makes no difference then). Otherwise (b > 8, INT8, or exact sums as a baseline) it says what the codes
  * are: 1..8 for codes below 2^wide, LOW_BIT_SIGNED for -128..127. */
 typedef struct {
