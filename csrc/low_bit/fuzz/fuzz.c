@@ -15,6 +15,10 @@
 #include "../swar.h"
 #include "model.h"
 
+#if defined(LOW_BIT_EMULATE)
+extern const low_bit_kernel low_bit_emulated; /* avx512vbmi.c once more, without the instructions */
+#endif
+
 #define MOST_WORK 400000 /* products of a layer */
 
 static const low_bit_kernel *const kernels[] = {
