@@ -15,6 +15,7 @@ Rates are those over the first pictures, as many as fit `MEMORY` with a layer's 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -57,6 +58,8 @@ class _Seen:
 
     def see(self, x: Tensor) -> None:
         low, high = (float(value) for value in torch.aminmax(x))
+        if not math.isfinite(high - low):
+            raise DataError("calibration: a layer's inputs are not finite; is the network trained?")
         self.lowest, self.highest = min(self.lowest, low), max(self.highest, high)
         fits = min(len(x), self.room // max(1, x[:1].numel() * x.element_size()))
         fits = max(fits, 0 if self.kept else 1)

@@ -91,7 +91,7 @@ def best_step(values: Tensor, low: int, top: int) -> float:
     The best of 200, from a 20th of the step that clips nothing up to it, and of 21 around that one.
     """
     values = values.double()
-    reach = max(float(values.max()) / top, float(values.min()) / low if low else 0.0)
+    reach = max(float(values.max()) / max(top, 0.5), float(values.min()) / low if low else 0.0)
 
     def error(step: float) -> float:
         codes = (values / step).round_().clamp_(low, top)

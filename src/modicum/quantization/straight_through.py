@@ -109,7 +109,7 @@ class _Codes(torch.autograd.Function):
         """The codes, and where a i lies in their range."""
         scaled = a * inverse
         inside = (scaled >= low) & (scaled <= top)
-        return scaled.round_().clamp_(low, top), inside
+        return scaled.round_().clamp(low, top), inside  # clamp_ has no rule for vmap
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
