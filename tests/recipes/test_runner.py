@@ -18,7 +18,7 @@ from modicum.errors import ConfigError, DataError
 from modicum.files import read_json, write_json
 from modicum.recipes import RECIPES, as_text, listing, reproduce
 from modicum.recipes.measuring import Site
-from modicum.recipes.recipe import Row
+from modicum.recipes.recipe import CHANCE, Row
 from modicum.recipes.resolving import referred
 from modicum.recipes.runner import recipe_named, result_file
 
@@ -240,10 +240,10 @@ def test_rows_have_files_of_their_own_and_orders_name_rows(name: str, tmp_path: 
     assert len({result_file(tmp_path, row, "cpu", 0).parent for row in recipe.rows}) == len(set(names)) == len(names)
     assert len({(order.upper, order.lower) for order in recipe.orders}) == len(recipe.orders)
     for order in recipe.orders:
-        assert {order.upper, order.lower} <= set(names), order
+        assert {order.upper, order.lower} <= {*names, CHANCE}, order
     for claim in recipe.claims:
         for of, order in claim.parts:
-            assert {order.upper, order.lower} <= {row.name for row in recipe_named(of)[1].rows}, order
+            assert {order.upper, order.lower} <= {CHANCE, *(row.name for row in recipe_named(of)[1].rows)}, order
 
 
 def test_a_name_of_a_model_means_the_same_training_in_every_recipe() -> None:

@@ -12,7 +12,7 @@ from modicum.configs import KNOWN_SETS, Ensemble, Evaluate, Train
 from modicum.configs.long_tail import RAC
 from modicum.errors import DataError
 from modicum.recipes.models import epoch_steps
-from modicum.recipes.recipe import EDITS, LONG_TAIL, LOOKUPS, NEIGHBORHOODS, SEPARATION, Row
+from modicum.recipes.recipe import DEPLOYED, EDITS, LONG_TAIL, LOOKUPS, LOW_BIT, NEIGHBORHOODS, SEPARATION, Row
 from modicum.recipes.regression_tables import measure_rmse
 from modicum.runtime import Progress
 
@@ -67,6 +67,14 @@ def measure(row: Row, site: Site, progress: Progress | None = None) -> dict[str,
 
         found = measure_votes if row.kind == "votes" else measure_neighborhoods
         return found(row, site.run, site.root, progress)
+    if row.kind in LOW_BIT:
+        from modicum.recipes.low_bit_measuring import measure_low_bit
+
+        return measure_low_bit(row, site.run, site.root, progress)
+    if row.kind in DEPLOYED:
+        from modicum.recipes.deployed import measure_deployed
+
+        return measure_deployed(row, site.run, site.root, progress)
     return _seconds(row, site)
 
 

@@ -1,13 +1,14 @@
 """Whether our numbers show an order that a paper claims: paired over training seeds, or not at all.
 
 Each seed is one training of both models, tested on the same tasks. From three seeds on, the mean difference has Student's
-interval over seeds; an order is stated where it excludes 0. Fewer seeds, or an interval with 0 in it: undecided.
+interval over seeds; an order is stated where it excludes 0, or the order's margin. Fewer seeds, or an interval that holds it:
+undecided.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from modicum.evaluation.intervals import MeanInterval, excludes_zero, paired_interval
@@ -22,7 +23,7 @@ Outcome = Literal["confirmed", "refuted", "undecided"]
 @dataclass(frozen=True)
 class FoundOrder:
     """What our seeds say about a published order. difference: upper minus lower, with ci95, in the rows' unit; None below
-    three common seeds. shown: the order of our numbers in words, or "undecided".
+    three common seeds. shown: the order of our numbers in words, or "undecided". margin: see `Order`.
     """
 
     recipe: str
@@ -34,10 +35,11 @@ class FoundOrder:
     seeds: tuple[int, ...]
     shown: str
     outcome: Outcome
+    margin: float = 0.0
 
     def as_text(self) -> str:
         """One line for below a table."""
-        line = f"{self.outcome}: {self.claim} [{self.upper} above {self.lower}]"
+        line = f"{self.outcome}: {self.claim} [{self.upper} above {self.lower}{_by(self.margin)}]"
         if self.difference is None or self.ci95 is None:
             return f"{line}; {len(self.seeds)} common seed(s), an order needs {FEW_SEEDS}"
         seeds = ", ".join(map(str, self.seeds))
@@ -70,20 +72,26 @@ def find_order(
     seeds = tuple(sorted(set(upper) & set(lower)))
     names = recipe, order.upper, order.lower, order.claim
     if len(seeds) < FEW_SEEDS:
-        return FoundOrder(*names, None, None, seeds, "undecided", "undecided")
+        return FoundOrder(*names, None, None, seeds, "undecided", "undecided", order.margin)
     values = [[value_of(records[seed]) for seed in seeds] for records in (upper, lower)]
     found = paired_interval(values[0], values[1], f"{len(seeds)} training seeds")
-    shown, outcome = "undecided", _outcome(found)
+    shown, outcome = "undecided", _outcome(found, order.margin)
     if outcome != "undecided":
-        above, below = names[1:3] if outcome == "confirmed" else names[2:0:-1]
-        shown = f"{above} above {below}"
-    return FoundOrder(*names, found.mean, found.ci95, seeds, shown, outcome)
+        shown = f"{order.upper} above {order.lower}{_by(order.margin)}"
+        if outcome == "refuted":
+            shown = f"not {shown}" if order.margin else f"{order.lower} above {order.upper}"
+    return FoundOrder(*names, found.mean, found.ci95, seeds, shown, outcome, order.margin)
 
 
-def _outcome(difference: MeanInterval) -> Outcome:
-    if not excludes_zero(difference):
+def _outcome(difference: MeanInterval, margin: float) -> Outcome:
+    """Where the interval lies beside the margin: above, below, or on both sides of it."""
+    if not excludes_zero(replace(difference, mean=difference.mean - margin)):
         return "undecided"
-    return "confirmed" if difference.mean > 0 else "refuted"
+    return "confirmed" if difference.mean > margin else "refuted"
+
+
+def _by(margin: float) -> str:
+    return f" {'+' if margin > 0 else '-'} {abs(margin):g}" if margin else ""
 
 
 def find_claim(claim: Claim, parts: Sequence[FoundOrder]) -> FoundClaim:

@@ -18,12 +18,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modicum.configs import KNOWN_SETS, Scale, Train
+from modicum.configs import KNOWN_SETS, Quantize, Scale, Train
 from modicum.configs.long_tail import OWN_TEXTS, RAC
 from modicum.configs.neighborhoods import is_table
 from modicum.configs.supervised import SUPERVISED
 from modicum.errors import ConfigError, DataError
 from modicum.recipes.measuring import set_to_test
+from modicum.recipes.recipe import Machine, Options, Trained
 from modicum.recipes.regression_tables import on_table
 
 if TYPE_CHECKING:
@@ -38,19 +39,26 @@ PUBLISHED = ("timm/", "torchvision/")
 COMMIT = 512
 
 
-def referred(options: Train) -> list[str]:
+def referred(options: Train | Quantize | Machine) -> list[str]:
     """Names of the models that options refer to."""
+    if isinstance(options, Machine):
+        return []
+    if isinstance(options, Quantize):
+        return [options.run.removeprefix(RUN)]
     named = (options.encoder, options.pretrained)
     return [name.removeprefix(RUN).partition("@")[0] for name in named if name and name.startswith(RUN)]
 
 
 def resolved(
-    options: Train, seed: int, root: str | None, results: Path, scale: Scale, run: Callable[[str, int], Path]
-) -> Train:
-    """Options of a recipe as `train` takes them, what they refer to being made first; run: (model, seed) -> trained run.
+    options: Trained, seed: int, root: str | None, results: Path, scale: Scale, run: Callable[[str, int], Path]
+) -> Trained:
+    """Options of a recipe as `train` and `quantize` take them, what they refer to being made first.
 
-    `DataError` where a folder or published weights are not there, before anything is trained; errors of `train`.
+    run: (model, seed) -> trained run. `DataError` where a folder or published weights are not there, before anything is
+    trained; errors of `train` and `quantize`.
     """
+    if isinstance(options, Quantize):
+        return replace(options, run=str(run(options.run.removeprefix(RUN), seed)))
     if is_table(options):
         return on_table(options, seed, root)
     if options.method not in SUPERVISED or options.target is not None:
@@ -132,7 +140,7 @@ def drawn(pictures: PictureSet, rows: np.ndarray, classes: int, each: int) -> np
     return np.sort(np.concatenate(found))
 
 
-def described(options: Train, models: Mapping[str, Mapping[Scale, Train]], scale: Scale) -> str:
+def described(options: Train, models: Mapping[str, Options], scale: Scale) -> str:
     """Of rac base branch, data and what both encoders were trained on before, in a line; models: those referred to.
 
     Of meta-neighborhoods backbone, data and, where there is a dictionary (or a layer of its size), S.
@@ -148,6 +156,7 @@ def described(options: Train, models: Mapping[str, Mapping[Scale, Train]], scale
         if not name.startswith(RUN):
             return SHORT.get(name, name)
         other = models[referred(replace(options, encoder=name, pretrained=None, branches="both"))[0]][scale]
+        assert isinstance(other, Train)
         what = f"{other.backbone}, {other.data}"
         return what if other.data != options.data else f"{what} (the same data)"
 

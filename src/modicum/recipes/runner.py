@@ -13,37 +13,25 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from modicum.configs import Reproduce, Scale, Train
+from modicum.configs import Quantize, Reproduce, Scale, Train
 from modicum.configs.neighborhoods import is_table
 from modicum.configs.supervised import SUPERVISED
 from modicum.errors import ConfigError, DataError, TrainingError
 from modicum.files import read_json, write_bytes, write_json
 from modicum.recipes.long_tail_measuring import figure_of
+from modicum.recipes.low_bit_tables import low_bit_setting
+from modicum.recipes.machine_rows import measure_machine
 from modicum.recipes.measuring import Site, measure, portable, training_seconds
+from modicum.recipes.names import RECIPES
 from modicum.recipes.orders import find_claim, find_order
 from modicum.recipes.provenance import commit, versions
-from modicum.recipes.recipe import LOOKUPS, OVER_TASKS, Recipe, Row
+from modicum.recipes.recipe import CHANCE, LOOKUPS, MACHINE, OVER_TASKS, Machine, Recipe, Row, Trained
 from modicum.recipes.regression_tables import shown_setting
 from modicum.recipes.resolving import described, resolved
 from modicum.recipes.table import Records, Table, table_row
 from modicum.registry import resolve
 from modicum.runtime import Progress
 
-RECIPES = {
-    name: f"modicum.recipes.{name}:RECIPE"
-    for name in (
-        "digits_protonet", "omniglot_protonet", "omniglot_maml", "cifar_fs_protonet", "cifar_fs_r2d2",
-        "encoder_characters", "encoder_pictures",
-        "table_5_1", "table_5_2", "table_5_3", "table_5_4", "table_5_5", "table_5_6", "table_5_7", "table_5_8", "table_5_10",
-        "table_6_1", "table_6_5", "table_6_8",
-        "alfa_table_1", "alfa_table_2", "alfa_table_3", "alfa_table_4", "alfa_table_5", "alfa_table_6", "alfa_table_7",
-        "alfa_table_8", "alfa_table_a", "alfa_table_b", "alfa_table_c", "alfa_table_d", "alfa_table_e",
-        "rac_table_1", "rac_table_2", "rac_table_3", "rac_clothing", "rac_table_4", "rac_table_5", "rac_table_s1",
-        "rac_table_s2", "rac_figure_2", "rac_figure_3", "rac_figure_4", "rac_figure_5", "rac_figure_s1", "rac_figure_s3",
-        "rac_edit", "mn_table_1", "mn_table_2", "mn_table_3", "mn_figure_7", "mn_figure_8", "mn_figure_9", "mn_figure_10",
-        "mn_ablations", "mn_subcategories", "mn_small",
-    )
-}  # fmt: skip
 PICTURES: Mapping[Scale, int | None] = {"smoke": 20, "cpu": None, "full": None}
 """Pictures of each class for class separation and CKA, None for all."""
 Say = Callable[[str], None]
@@ -107,11 +95,16 @@ def collect(name: str, recipe: Recipe, config: Reproduce, reasons: dict[str, str
 def _of(name: str, upper: str, lower: str, config: Reproduce) -> tuple[Records, Records]:
     """The finished results of two rows of a recipe."""
     rows = {row.name: row for row in recipe_named(name)[1].rows}
-    return finished(name, rows[upper], config), finished(name, rows[lower], config)
+    below = finished(name, rows[lower], config)
+    return dict.fromkeys(below, {"value": 0.1}) if upper == CHANCE else finished(name, rows[upper], config), below
 
 
 def _setting(recipe: Recipe, row: Row, model: str, scale: Scale) -> str:
     options = recipe.models[model][scale]
+    if isinstance(options, Machine):
+        return "this machine" if row.kind == "layer_ms" else "-"
+    if isinstance(options, Quantize):
+        return low_bit_setting(options, recipe.models, scale)
     if options.method in SUPERVISED and options.target is None:
         return described(options, recipe.models, scale)
     if is_table(options):
@@ -154,12 +147,15 @@ class _Bench:
             if self.file(twin, seed).is_file():
                 return self._copy(twin, row, seed)
         model, other = str(row.model_at(scale)), row.other_at(scale)
+        if row.kind in MACHINE:
+            self.say(f"{self.name}: measuring {row.name}, seed {seed}")
+            return self._write(row, seed, None, measure_machine(row, self.recipe.models[model][scale]), None)
         options = self._resolved(model, seed) if row.kind in LOOKUPS else None
         run = self._run(model, seed) if options else self._train(model, seed)
         tasks = (row.tasks or self.recipe.tasks)[scale]
         site = Site(
             run, self._train(other, seed) if other else None, self.config.root, seed, tasks, PICTURES[scale],
-            row.ensemble_at(scale), options,
+            row.ensemble_at(scale), options if isinstance(options, Train) else None,
         )  # fmt: skip
         self.say(f"{self.name}: testing {row.name}, seed {seed}")
         start = time.monotonic()
@@ -172,23 +168,21 @@ class _Bench:
     def _run(self, model: str, seed: int) -> Path:
         return Path(self.config.results) / "runs" / f"{model}-{self.config.scale}-seed{seed}"
 
-    def _resolved(self, model: str, seed: int) -> Train:
+    def _resolved(self, model: str, seed: int) -> Trained:
         """The options of a model with its seed, what they refer to being there."""
         config, options = self.config, replace(self.recipe.models[model][self.config.scale], seed=seed)
+        assert not isinstance(options, Machine)
         return resolved(options, seed, config.root, Path(config.results), config.scale, self._train)
 
     def _train(self, model: str, seed: int) -> Path:
         """The run folder of a model, trained to the end; a `DataError` or `TrainingError` of before is raised again."""
         run = self._run(model, seed)
         if run not in self.trained:
-            from modicum.training.trainer import train
-
             try:
                 options = replace(self._resolved(model, seed), out=str(run), root=self.config.root, resume=True)
-                length = f"{options.epochs} epochs" if options.epochs else f"{options.steps} steps"
-                self.say(f"{self.name}: training {model} at scale {self.config.scale}, seed {seed} ({length})")
+                self.say(f"{self.name}: training {model} at scale {self.config.scale}, seed {seed} ({_length(options)})")
                 start = time.monotonic()
-                train(options, self.progress)
+                _make(options, self.progress)
                 self.trained[run] = _trained_seconds(run, time.monotonic() - start)
             except (DataError, TrainingError) as error:
                 self.trained[run] = error
@@ -209,7 +203,7 @@ class _Bench:
         named = {"row": row.name, "paper": row.paper, "paper_ci95": row.paper_ci95, "measures": row.kind}
         write_json(file, {**record, **figure, **named, "same_as": twin.name})
 
-    def _write(self, row: Row, seed: int, run: Path, parts: dict[str, Any], artifacts: Path | None) -> None:
+    def _write(self, row: Row, seed: int, run: Path | None, parts: dict[str, Any], artifacts: Path | None) -> None:
         """The record of one row and seed, artifacts first, so that a record always has its artifacts beside it."""
         file, scale = self.file(row, seed), self.config.scale
         model = str(row.model_at(scale))
@@ -227,12 +221,33 @@ class _Bench:
             "paper": row.paper,
             "paper_ci95": row.paper_ci95,
             "train": portable(asdict(replace(self.recipe.models[model][scale], seed=seed))),
-            "environment": read_json(run / "config.json").get("environment", {}) if row.kind not in LOOKUPS else {},
+            "environment": _environment(run) if row.kind not in LOOKUPS else {},
             "versions": versions(),
             "commit": commit(),
             **parts,
         }
         write_json(file, record)
+
+
+def _environment(run: Path | None) -> dict[str, Any]:
+    found: dict[str, Any] = {} if run is None else read_json(run / "config.json").get("environment", {})
+    return found
+
+
+def _length(options: Trained) -> str:
+    return f"{options.epochs} epochs" if isinstance(options, Train) and options.epochs else f"{options.steps} steps"
+
+
+def _make(options: Trained, progress: Progress | None) -> None:
+    """Train or quantise as configured."""
+    if isinstance(options, Quantize):
+        from modicum.training.low_bit.pipeline import quantize
+
+        quantize(options, progress)
+        return
+    from modicum.training.trainer import train
+
+    train(options, progress)
 
 
 def _trained_seconds(run: Path, elapsed: float) -> float:

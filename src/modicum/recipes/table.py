@@ -16,7 +16,7 @@ from modicum.recipes.recipe import FRACTIONS, LOOKUPS, Kind, Row
 Status = Literal["reproduced", "reduced scale", "undecided", "not run"]
 Records = Mapping[int, Mapping[str, Any]]
 """Seed -> record of a finished row."""
-TIMES = ("epoch_seconds", "train_seconds", *LOOKUPS[1:])
+TIMES = ("epoch_seconds", "train_seconds", *LOOKUPS[1:], "predict_ms", "layer_ms")
 
 
 class Ours(NamedTuple):
@@ -77,12 +77,16 @@ def shown(kind: Kind, value: float | None, radius: float | None) -> str:
         return f"{100 * value:{sign}.2f} %" + ("" if radius is None else f" ± {100 * radius:.2f}")
     if kind == "changed":
         return f"{value:g}"
-    if kind == "query_ms":
+    if kind in ("bits", "file_bytes"):
+        return f"{value:,.0f}" if kind == "file_bytes" else f"{value:g}"
+    if kind in ("query_ms", "predict_ms", "layer_ms"):
         return f"{value:.3f}" + ("" if radius is None else f" ± {radius:.3f}") + " ms"
     if kind in TIMES:
         size, unit = (3_600, "h") if value >= 3_600 else (60, "min") if value >= 60 else (1, "s")
         return f"{value / size:.1f}" + ("" if radius is None else f" ± {radius / size:.1f}") + f" {unit}"
-    if kind == "rmse":  # in the unit of any target
+    if kind == "carry":
+        return f"{value:.2f}" + ("" if radius is None else f" ± {radius:.2f}")
+    if kind in ("rmse", "unit"):  # in any unit
         return f"{value:.4g}" + ("" if radius is None else f" ± {radius:.2g}")
     return f"{value:.3f}" + ("" if radius is None else f" ± {radius:.3f}")
 

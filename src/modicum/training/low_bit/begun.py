@@ -13,7 +13,7 @@ from torch import Tensor
 from modicum.backbones.encoder import Encoder, ImageSpec, build_encoder
 from modicum.configs import Quantize, Train, require
 from modicum.configs.long_tail import RAC
-from modicum.configs.low_bit import split_low_bit
+from modicum.configs.low_bit import LowBit, split_low_bit
 from modicum.configs.neighborhoods import NEIGHBORHOODS, is_table
 from modicum.configs.regression import is_regression
 from modicum.configs.usual import is_usual
@@ -77,15 +77,22 @@ def begun(asked: Quantize) -> Begun:
     config, record = read_record(asked.run)
     config = replace(config, out=asked.run)
     _check_kind(asked.run, config)
-    backbone = str(record["encoder"]["backbone"])
-    require(
-        split_low_bit(backbone)[1] is None,
-        f"run: {asked.run} is of low-bit layers already ({backbone}); begin with the run that it was made from",
-    )
-    spec = ImageSpec(**record["encoder"]["spec"])
+    whole, spec = str(record["encoder"]["backbone"]), ImageSpec(**record["encoder"]["spec"])
+    backbone, form = split_low_bit(whole)
     tensors, _ = read_checkpoint(checkpoint_of(asked.run))
+    require(
+        form is None or _only_weights(asked, form, tensors),
+        f"run: {asked.run} is of low-bit layers already ({whole}); begin with the run that it was made from, or with one of "
+        "the same --weights, --activations float and the same layers, which is then the first stage",
+    )
     layers = () if asked.is_float else _layers(asked, build_encoder(backbone, spec))
     return Begun(config, record, tensors, spec, backbone, layers)
+
+
+def _only_weights(asked: Quantize, form: LowBit, tensors: dict[str, Tensor]) -> bool:
+    """Whether a run of a form has nothing but the weights that are asked for, so that others may share its training."""
+    plain = replace(asked.form, accumulator=None, cyclic=LowBit.cyclic, slope=LowBit.slope)
+    return form == plain and not any(value.any() for name, value in tensors.items() if name.endswith(".stage"))
 
 
 def _layers(asked: Quantize, encoder: Encoder) -> tuple[str, ...]:
