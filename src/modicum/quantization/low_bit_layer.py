@@ -35,6 +35,7 @@ rounded. All constants of a layer are buffers, so that `functional_call` may rep
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -176,8 +177,9 @@ class LowBitLayer(nn.Module):
 
     def _exact(self, q: Tensor, w: Tensor) -> Tensor:
         """z of integers in floating point; see the module's text."""
-        wide = self.largest_sum >= 2**24
-        with torch.autocast(q.device.type, enabled=False):
+        wide, device = self.largest_sum >= 2**24, q.device.type
+        mixed = torch.amp.is_autocast_available(device)
+        with torch.autocast(device, enabled=False) if mixed else nullcontext():
             z = self.products(q.double(), w.double()) if wide else self.products(q, w.to(q.dtype))
         return round_through(z) if z.is_cuda else z
 
