@@ -16,9 +16,13 @@
 #else
 #define CLONES __attribute__((target_clones("arch=x86-64-v3", "default")))
 #endif
-#define INLINE inline __attribute__((always_inline))
 #else
 #define CLONES
+#endif
+
+#if defined(__GNUC__)
+#define INLINE inline __attribute__((always_inline))
+#else
 #define INLINE inline
 #endif
 
