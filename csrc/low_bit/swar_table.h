@@ -31,9 +31,8 @@ static plan planned(const low_bit_shape *s, int weights, int wide) {
     p.rows = p.rows < 1 ? 1 : min64(p.rows, s->out_height < 1 ? 1 : s->out_height);
     p.segment = segment_of(s, p.pitch, p.rows);
     double best = 0;
-    for (int64_t g = 1; g <= 8; ++g) { /* making a table entry costs about as much as looking one up */
-        const double uses = (double)p.segment * (double)(p.taps * p.out * p.planes);
-        const double cost = (double)up(p.in, g) * ((double)(p.segment + p.halo) * (double)(1 << g) + uses);
+    for (int64_t g = 1; g <= 8; ++g) { /* of weights alone: they serve pictures of any size. An entry costs about a look-up */
+        const double cost = (double)up(p.in, g) * (1.5 * (double)(1 << g) + (double)(p.taps * p.out * p.planes));
         if (g == 1 || cost < best) {
             best = cost;
             p.group = g;
