@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -84,37 +84,32 @@ def _is_norm(node: Node) -> bool:
     return isinstance(node.layer, FoldableNorm1d | FoldableNorm2d)
 
 
-def _values(layer: LowBitLayer, c: Floats) -> Tensor:
-    """Outputs (n, O) or (n, O, 1, 1) of a layer for values c (n, O) of f(m), as training makes them."""
-    x = torch.from_numpy(np.ascontiguousarray(c))
-    x = x.reshape(*x.shape, *(1,) * (layer.weight.dim() - 2))
-    scale = layer.low_bit_weights().scale
-    x = x * layer.per_channel(layer.unit(scale))
-    bias = layer.bias
-    return x if bias is None else x + layer.per_channel(bias)  # type: ignore[arg-type]
+def _unit(layer: LowBitLayer) -> Tensor:
+    return layer.unit(layer.low_bit_weights().scale)
 
 
-def trained(nodes: list[Node], consumer: LowBitLayer) -> Callable[[Floats], Tensor]:
-    """What training makes of values c: through the layers of a chain to the codes of the layer behind it."""
+def trained(nodes: list[Node], unit: Tensor, consumer: LowBitLayer) -> Codes:
+    """What training makes of values c of f(m): through the layers of a chain to the codes of the layer behind it."""
+    layer = nodes[0].layer
+    assert isinstance(layer, LowBitLayer)
 
-    def run(c: Floats) -> Tensor:
-        layer = nodes[0].layer
-        assert isinstance(layer, LowBitLayer)
-        x = _values(layer, c)
+    def run(c: Floats) -> npt.NDArray[np.int64]:
+        x = torch.from_numpy(np.ascontiguousarray(c))
+        x = x.reshape(*x.shape, *(1,) * (layer.weight.dim() - 2)) * layer.per_channel(unit)
+        if layer.bias is not None:
+            x = x + layer.per_channel(layer.bias)  # type: ignore[arg-type]
         for node in nodes[1:]:
             if node.layer is not None:
                 x = node.layer(x)
             elif node.op not in MOVING:
                 x = operate(node.op, [x], node.options)
-        return consumer.codes(x).flatten(1)
+        return consumer.codes(x).flatten(1).long().numpy()
 
     return run
 
 
-def _guess(nodes: list[Node], inverse: float) -> Doubles:
-    layer = nodes[0].layer
-    assert isinstance(layer, LowBitLayer)
-    slope = layer.unit(layer.low_bit_weights().scale).double()
+def _guess(nodes: list[Node], unit: Tensor, inverse: float) -> Doubles:
+    slope = unit.double()
     for node in nodes[1:]:
         if isinstance(norm := node.layer, FoldableNorm1d | FoldableNorm2d):
             assert norm.running_mean is not None
@@ -145,12 +140,12 @@ def folded(program: Program, users: list[list[int]], target: int) -> Folded | st
         return "carries are counted into its sums, or its slope is an odd number"
     if min(layer.largest_sum, 2 ** (layer.bits or 62)) > MOST:
         return "its sums are too many to tell apart in float32"
-    run = trained(nodes, consumer)
-    codes: Codes = lambda c: run(c).long().numpy()  # noqa: E731
+    unit = _unit(layer)
+    codes = trained(nodes, unit, consumer)
     values = possible(layer.bits, layer.arithmetic.cyclic, layer.arithmetic.slope, layer.largest_sum)
     low, top = consumer.low, number(consumer.top)
     found = steps(codes, values, len(layer.weight), low, top)
-    constants = fold(found._replace(code=found.code - low), _guess(nodes, float(consumer.inverse)))
+    constants = fold(found._replace(code=found.code - low), _guess(nodes, unit, float(consumer.inverse)))
     if constants is None:
         return "no single scale and shift gives the same codes for all its sums"
     if not _pools_commute(nodes):

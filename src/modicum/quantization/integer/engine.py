@@ -19,6 +19,7 @@ from modicum.errors import ConfigError
 from modicum.quantization.carries import carries_of_sums, count_negatives
 from modicum.quantization.cyclic import cyclic, wrap
 from modicum.quantization.integer.operations import OPERATIONS, operate
+from modicum.quantization.integer.pointwise import Pointwise, Range, max_pool
 from modicum.quantization.integer.steps import Step
 from modicum.quantization.kernels import EXACT, SIGNED, Finish, Kind, Packed, Shape, convolve, pack
 
@@ -55,13 +56,6 @@ def as_numbers(x: npt.NDArray[Any]) -> Tensor:
 def per_channel(values: npt.NDArray[Any], x: Tensor) -> Tensor:
     """Values (C,) as they broadcast against numbers x (B, C, ...)."""
     return torch.from_numpy(values).reshape(-1, *(1,) * (x.dim() - 2))
-
-
-def quantised(x: Tensor, inverse: float, low: int, top: int) -> Codes:
-    """Codes of numbers x."""
-    q = torch.round(channels_last(x) * torch.tensor(inverse, dtype=torch.float32)).clamp_(low, top)
-    q = q.permute(0, 2, 3, 1) if q.dim() == 4 else q
-    return q.to(torch.int16).to(torch.uint8).numpy()
 
 
 def low_bit_kind(weights: str) -> Kind:
@@ -118,11 +112,6 @@ def _float_layer(step: Step) -> Call:
     return lambda x: F.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
 
-def _affine(step: Step) -> Call:
-    scale, shift = step.arrays["scale"], step.arrays["shift"]
-    return lambda x: x * per_channel(scale, x) + per_channel(shift, x)
-
-
 def _norm(step: Step) -> Call:
     mean, variance, weight, bias = (
         torch.from_numpy(step.arrays[name]) if name in step.arrays else None
@@ -171,10 +160,8 @@ def _carried(step: Step) -> Call:
     return call
 
 
-def _code_pool(step: Step) -> Call:
-    o = step.options
-    geometry = (o["kernel"], o["stride"], o["padding"], o["dilation"], o["ceil"])
-    return lambda x: np.ascontiguousarray(F.max_pool2d(as_numbers(x), *geometry).permute(0, 2, 3, 1).numpy())
+def _pool(step: Step) -> Call:
+    return lambda x: as_numbers(max_pool(as_numpy(x), step.options))
 
 
 def _code_reshape(x: Codes) -> Codes:
@@ -189,8 +176,24 @@ def _operation(step: Step) -> Call:
 
 
 def _codes(step: Step) -> Call:
-    inverse, low, top = (step.options[name] for name in ("inverse", "low", "top"))
-    return lambda x: quantised(x, inverse, low, top)
+    run = Pointwise(None, None, "", 0.0, False, Range(**step.options))
+    return lambda x: run(as_numpy(x))[1]
+
+
+def _pointwise(step: Step) -> Call:
+    o, codes = step.options, step.options["codes"]
+    scale, shift = step.arrays.get("scale"), step.arrays.get("shift")
+    run = Pointwise(scale, shift, o["act"], o["slope"], o["numbers"], None if codes is None else Range(**codes))
+
+    def call(x: Tensor, y: Tensor | None = None) -> Any:
+        if y is not None and y.shape != x.shape:
+            x, y = (part.contiguous(memory_format=torch.channels_last) for part in torch.broadcast_tensors(x, y))
+        numbers, found = run(as_numpy(x), None if y is None else as_numpy(y))
+        if numbers is None:
+            return found
+        return as_numbers(numbers) if found is None else (as_numbers(numbers), found)
+
+    return call
 
 
 def _shift(step: Step) -> Call:
@@ -201,15 +204,15 @@ def _shift(step: Step) -> Call:
 _SIMPLE: Mapping[str, Callable[[Step], Call]] = {
     "convolution": _float_layer,
     "linear": _float_layer,
-    "affine": _affine,
     "norm": _norm,
     "codes": _codes,
     "cyclic": _cyclic,
     "carried": _carried,
-    "code-pool": _code_pool,
+    "pointwise": _pointwise,
+    "code-pool": lambda step: lambda x: max_pool(x, step.options),
     "code-reshape": lambda step: _code_reshape,
     "code-shift": _shift,
-    **dict.fromkeys(OPERATIONS, _operation),
+    **{**dict.fromkeys(OPERATIONS, _operation), "max_pool": _pool},
 }
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from modicum.errors import ConfigError, DataError, FileFormatError, ModicumError
 from modicum.quantization.integer.engine import Bound, as_numbers, bind, carried_sums, finish_of, run_kernel
 from modicum.quantization.integer.file import read_network, write_network
+from modicum.quantization.integer.fusing import fused
 from modicum.quantization.integer.lowering import Lowering, check_ready
 from modicum.quantization.integer.packing import packed_size
 from modicum.quantization.integer.steps import Array, Steps
@@ -82,7 +83,7 @@ class IntegerNetwork(nn.Module):
         try:
             with torch.no_grad():
                 lowering = Lowering(trace(module.eval(), shape))
-                steps = lowering.run()
+                steps = fused(lowering.run())
         finally:
             for part, was in training.items():
                 part.training = was

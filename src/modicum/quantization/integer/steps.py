@@ -6,11 +6,11 @@ codes with signs are those modulo 256.
 | op | does | options | arrays |
 |---|---|---|---|
 | convolution, linear | float layers | stride, padding, dilation, groups | weight, bias |
-| affine | x scale + shift, both rounded (`norms`) | | scale, shift |
+| affine | x scale + shift, both rounded (`norms`); becomes pointwise | | scale, shift |
 | norm | torch's batch norm by its buffers | eps | mean, variance, weight, bias |
 | names of `operations` | as there | as there | other: a constant operand |
 | codes | clamp(round(x inverse), low, top) | inverse, low, top | |
-| pointwise | act(x scale + shift + y), as numbers, as codes, or both | slope, numbers, codes | scale, shift |
+| pointwise | act(x scale + shift + y), as numbers, as codes, or both | act, slope, numbers, codes | scale, shift |
 | low-bit | codes -> sums m -> codes, numbers or sums | see `lowering` | weight, unit, scale, shift |
 | cyclic | sums -> f(m) unit + shift | bits, cyclic, slope | unit, shift |
 | carried | codes -> numbers, carries counted into the sums | see `lowering` | weight, unit, shift, mean |

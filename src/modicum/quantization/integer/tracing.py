@@ -19,8 +19,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from modicum.errors import ConfigError
 from modicum.quantization.integer.program import Node, Program
 from modicum.quantization.integer.vocabulary import KNOWN, split
+from modicum.quantization.layers import LowBitConv2d, LowBitLinear
+from modicum.quantization.norms import FoldableNorm1d, FoldableNorm2d
 
-LAYERS = (nn.Conv2d, nn.Linear, nn.modules.batchnorm._BatchNorm)
+LAYERS = (nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, LowBitConv2d, LowBitLinear, FoldableNorm1d, FoldableNorm2d)
+"""Layers that are one operation; layers made from these may do something more, and are looked into."""
 PICTURES = 2
 """In the example: one might be taken for a dimension that is not there."""
 
@@ -120,7 +123,7 @@ class Recording(TorchDispatchMode):
 def _watched(module: nn.Module, recording: Recording) -> Iterator[None]:
     handles = []
     for name, part in module.named_modules():
-        single = isinstance(part, LAYERS)
+        single = type(part) in LAYERS
 
         def before(part: nn.Module, args: Any, name: str = name, single: bool = single) -> None:
             recording.modules.append(name)

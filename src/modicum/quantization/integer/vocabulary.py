@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from modicum.errors import ConfigError
 from modicum.quantization.integer.program import Node
@@ -150,6 +150,17 @@ def split(recording: Recording, given: Mapping[str, Any], parts: Sequence[Tensor
         start = stop
 
 
+def _batch_norm(recording: Recording, given: Mapping[str, Any], x: Tensor) -> None:
+    """One that is no layer of torch's own, but part of another: as a layer."""
+    if given.get("training"):
+        raise ConfigError(f"integer network: batch norm by the batch's own statistics in {recording.where or 'the network'}")
+    norm = nn.BatchNorm2d(x.shape[1], given["eps"], affine=given["weight"] is not None).eval()
+    norm.running_mean, norm.running_var = given["running_mean"], given["running_var"]
+    if given["weight"] is not None:
+        norm.weight, norm.bias = nn.Parameter(given["weight"]), nn.Parameter(given["bias"])
+    recording.layer(norm, given["input"], x)
+
+
 KNOWN: Mapping[str, Handler] = {
     **dict.fromkeys(("clone", "detach", "alias", "_to_copy", "lift_fresh", "contiguous"), _same),
     **dict.fromkeys(("view", "_unsafe_view", "reshape", "squeeze", "unsqueeze", "flatten"), _reshaped),
@@ -162,6 +173,7 @@ KNOWN: Mapping[str, Handler] = {
     "constant_pad_nd": _one("pad", {"pad": "pad", "value": "value"}),
     "max_pool2d_with_indices": _max_pooled,
     "avg_pool2d": _avg_pooled,
+    **dict.fromkeys(("native_batch_norm", "_native_batch_norm_legit_no_training"), _batch_norm),
     "as_strided": _strided,
     "mean": _mean,
     "cat": _cat,
