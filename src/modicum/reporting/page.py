@@ -14,6 +14,7 @@ from modicum.errors import ConfigError, FileFormatError
 from modicum.files import write_text
 from modicum.reporting.long_tail import compare_long_tail, is_long_tail, read_long_tail
 from modicum.reporting.long_tail_edits import signed
+from modicum.reporting.low_bit import read_low_bits
 from modicum.reporting.models import ModelComparison, is_comparison, read_comparison
 from modicum.reporting.neighborhoods import compare_neighborhoods, is_neighborhoods, read_neighborhoods
 from modicum.reporting.neighborhoods_panels import breakable, likely
@@ -74,7 +75,9 @@ def render_long_tails(folders: Sequence[Path | str]) -> str:
     paths, names = _named(folders)
     runs = [read_long_tail(path, place, name) for place, (path, name) in enumerate(zip(paths, names, strict=True))]
     comparison = compare_long_tail(runs) if len(runs) > 1 else None
-    return _fill("long_tail.html", {"title": " / ".join(names), "runs": runs, "comparison": comparison})
+    low_bits = read_low_bits(paths, names)
+    values = {"title": " / ".join(names), "runs": runs, "comparison": comparison, "low_bits": low_bits}
+    return _fill("long_tail.html", values)
 
 
 def render_neighborhoods(folders: Sequence[Path | str]) -> str:
@@ -82,7 +85,9 @@ def render_neighborhoods(folders: Sequence[Path | str]) -> str:
     paths, names = _named(folders)
     runs = [read_neighborhoods(path, place, name) for place, (path, name) in enumerate(zip(paths, names, strict=True))]
     comparison = compare_neighborhoods(runs) if len(runs) > 1 else None
-    return _fill("neighborhoods.html", {"title": " / ".join(names), "runs": runs, "comparison": comparison})
+    low_bits = read_low_bits(paths, names)
+    values = {"title": " / ".join(names), "runs": runs, "comparison": comparison, "low_bits": low_bits}
+    return _fill("neighborhoods.html", values)
 
 
 def render_regressions(folders: Sequence[Path | str]) -> str:
@@ -136,6 +141,7 @@ def render(sources: Sequence[Source]) -> str:
             "views": views,
             "comparison": compare(sources) if len(sources) > 1 else None,
             "lowest": LOWEST,
+            "low_bits": read_low_bits([source.path for source in sources], names),
         },
     )
 

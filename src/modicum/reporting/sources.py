@@ -16,6 +16,7 @@ from modicum.errors import FileFormatError
 from modicum.files import read_json
 from modicum.reporting.arrays import read_arrays
 from modicum.reporting.inner import read_inner
+from modicum.reporting.low_bit import KIND as LOW_BIT
 from modicum.reporting.modes import setup, told_apart
 from modicum.reporting.records import Accuracy, Array, Samples, Source, Task
 from modicum.training.logs import read_log
@@ -39,8 +40,9 @@ def _run(path: Path) -> Source:
     results = sorted((path / "results").glob("*.json"))
     files = [path / "config.json", *results]
     measured = {file: read_json(file) for file in results}
-    accuracies = [row for file, found in measured.items() for row in _evaluations(found, file)]
-    inner = [read_inner(found, file.with_name(f"{file.stem}.npz"), files) for file, found in measured.items()]
+    evaluated = {file: found for file, found in measured.items() if found.get("kind") != LOW_BIT}
+    accuracies = [row for file, found in evaluated.items() for row in _evaluations(found, file)]
+    inner = [read_inner(found, file.with_name(f"{file.stem}.npz"), files) for file, found in evaluated.items()]
     arrays = read_arrays(path / "artifacts.npz", files)
     return Source(
         path=path,

@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from modicum.configs import Quantize
 from modicum.configs.low_bit import LowBit
+from modicum.configs.neighborhoods import NEIGHBORHOODS
 from modicum.quantization.hardware import Cost, LayerCost, network_cost, reference, unit_cost
 from modicum.quantization.layers import CODES
 from modicum.quantization.statistics import LayerStatistics, layer_statistics
 from modicum.training.low_bit.begun import one_step
 from modicum.training.low_bit.forms import accuracies, other_forms
 from modicum.training.low_bit.stages import Stage, Stages, encoder_of
+from modicum.training.neighborhoods.runs import load_neighborhoods
+from modicum.training.runs import read_record
 
 if TYPE_CHECKING:
     from modicum.backbones.encoder import Encoder
@@ -52,7 +56,7 @@ def result_of(asked: Quantize, stages: Stages) -> dict[str, Any]:
         "cost": _costs(rows, asked.form),
         "stages": [_stage(stage, out) for stage in [*stages.done, *stages.tried]],
         "accumulators": [],
-        "export": _exported(asked, encoder.cpu()) if asked.export else None,
+        "export": _exported(asked, encoder.cpu(), out) if asked.export else None,
     }  # fmt: skip
     if asked.measure:
         _measure(asked, stages, encoder.cpu(), record)
@@ -120,17 +124,31 @@ def _costs(rows: list[LayerStatistics], form: LowBit) -> dict[str, Any]:
     """The network's cost, and that of an 8 x 8-bit, 32-bit-accumulator design, of the layers whose units are known."""
     own = [_cost_of(row, form) for row in rows]
     whole = [LayerCost(row.macs, reference()) for row, cost in zip(rows, own, strict=True) if cost.cost is not None]
-    return {"network": network_cost(own)._asdict(), "reference": network_cost(whole)._asdict()}
+    return {
+        "network": network_cost(own)._asdict(), "reference": network_cost(whole)._asdict(), "unit": _unit(reference())
+    }  # fmt: skip
 
 
-def _exported(asked: Quantize, encoder: Encoder) -> dict[str, Any]:
-    """Write the integer network; its file's bytes, and those of the same weights as float32."""
+def _exported(asked: Quantize, encoder: Encoder, run: Path) -> dict[str, Any]:
+    """Write the integer network; its file's bytes, and those of the encoder's parameters as float32."""
     from modicum.quantization.integer.network import IntegerNetwork
 
-    path = Path(str(asked.export))
-    IntegerNetwork.from_module(encoder).save(path)
+    path, spec = Path(str(asked.export)), encoder.spec
+    shape = (spec.channels, spec.size, spec.size)
+    network = IntegerNetwork.from_module(encoder.backbone, shape, head=_head(run), about=encoder.config)
+    network.save(path)
     weights = sum(parameter.numel() for parameter in encoder.parameters())
     return {"file": path.name, "bytes": os.path.getsize(path), "float_bytes": 4 * weights}
+
+
+def _head(run: Path) -> dict[str, Tensor] | None:
+    """The output layer behind the encoder, where it is one linear layer that nothing adapts."""
+    config, _ = read_record(run)
+    if config.method != NEIGHBORHOODS or config.output_layer != "dot" or config.baseline not in ("vanilla", "knn"):
+        return None
+    layer = load_neighborhoods(run).network.layer
+    assert layer.bias is not None
+    return {"weight": layer.weight.detach().T.contiguous(), "bias": layer.bias.detach()}
 
 
 def median_bits(record: Mapping[str, Any]) -> float | None:
