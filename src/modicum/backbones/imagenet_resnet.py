@@ -36,7 +36,7 @@ class ImageNetResNet(Backbone):
         super().__init__(in_channels, min_size=1)
         self.depth = depth
         self.network = ResNet(BasicBlock if depth == 18 else Bottleneck, list(BLOCKS[depth]), num_classes=1)
-        self.network.fc = nn.Identity()  # type: ignore[assignment]
+        self.network.fc = nn.Identity()
         if in_channels != 3:
             self.network.conv1 = nn.Conv2d(in_channels, 64, 7, 2, padding=3, bias=False)
             nn.init.kaiming_normal_(self.network.conv1.weight, mode="fan_out", nonlinearity="relu")

@@ -17,12 +17,14 @@ Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition, I
 The pool stands behind the ReLU, so what it takes the maximum of are the numbers that a quantised network rounds; for both
 do not decrease, it could stand before either. ReLUs are modules of their own, so that a network without them can be made.
 
-*Deviations*. Convolutions and W have no bias (batch norm subtracts it again). W is made for pictures of 32 pixels, whose last
-map has 4 pixels a side; maps of another size are averaged to that, as torchvision's networks do it. Papers name neither
+*Deviations*. Convolutions and W have no bias (batch norm subtracts it again). W is made for pictures of 32 pixels, whose
+last map has 4 pixels a side; maps of another size are averaged to that, as torchvision's networks do it. Papers name neither
 initial weights nor dropout: torch's usual ones, and none.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -56,7 +58,7 @@ class VGG7(Backbone):
         super().__init__(in_channels, min_size=8)
         self.width = width
         widths = (in_channels, width, width, 2 * width, 2 * width, 4 * width, 4 * width)
-        self.blocks = nn.ModuleList(ConvNormReLU(before, after) for before, after in zip(widths, widths[1:], strict=False))
+        self.blocks = nn.ModuleList(ConvNormReLU(before, after) for before, after in pairwise(widths))
         self.pool = nn.MaxPool2d(2)
         self.linear = nn.Linear(4 * width * SIDE**2, 8 * width, bias=False)
         self.norm = nn.BatchNorm1d(8 * width)

@@ -1,7 +1,7 @@
 """Rows of tables 2.11 to 2.13: multiply-accumulate units as published, and networks of ours on them.
 
-A unit is called ACTIVATIONS x WEIGHTS, ACCUMULATOR, as `3 x 1, 8-bit, k = 2`. A network's layers run on one such unit, its first
-layer on the 8 x 8-bit one with a 32-bit accumulator: for floating point, a floor (`quantization.hardware`).
+A unit is called ACTIVATIONS x WEIGHTS, ACCUMULATOR, as `3 x 1, 8-bit, k = 2`. A network's layers run on one such unit, its
+first layer on the 8 x 8-bit one with a 32-bit accumulator: for floating point, a floor (`quantization.hardware`).
 """
 
 from __future__ import annotations

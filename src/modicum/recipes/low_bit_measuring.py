@@ -7,7 +7,7 @@
 | low_bit carries | carries let through in every layer; means of the carries are those of `CARRIED` training pictures |
 | overflow | sums that leave the accumulator (8 bits where sums are exact), mean over layers, on `LOOKED` test pictures |
 | bits | of the codes, median over layers |
-| carry mean, deviation | of the carries of a sum: mean over neurons, and root of the neurons' mean variance; mean over layers |
+| carry mean, deviation | of a sum's carries: mean over neurons, root of the neurons' mean variance; mean over layers |
 
 Overflow counts exact sums of the codes that a layer gets, by a second pass of its arithmetic; a layer whose inputs another
 one's overflow has spoilt is counted on these.

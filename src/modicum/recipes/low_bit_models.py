@@ -11,8 +11,8 @@ low-bit-NETWORK-WEIGHTS-WHAT, as `low-bit-vgg7-binary-8`; what a name's end says
 | NETWORK-WEIGHTS: binary or ternary weights, float activations | NETWORK | 78,000 | `STAGE` |
 | NETWORK-WEIGHTS-float: the same trained on | NETWORK-WEIGHTS | | `LAST` |
 | NETWORK-WEIGHTS-qa: quantised activations too, sums of 32 bits | NETWORK-WEIGHTS | 78,000 | `LAST` |
-| NETWORK-WEIGHTS-8, -12: WrapNet | NETWORK-WEIGHTS | 78,000 warm-up, 78,000 | `WARM`, then `LAST` - `WARM` |
-| all others: WrapNet without penalty, but for what the name says | NETWORK-WEIGHTS | the same | the same |
+| NETWORK-WEIGHTS-8, -12: WrapNet | NETWORK-WEIGHTS | 78,000 warm-up, 78,000 | `WARM`, `LAST` - `WARM` |
+| all others: WrapNet, without penalty unless the name says so | NETWORK-WEIGHTS | the same | the same |
 
 | scale | data | network | batches |
 |---|---|---|---|
@@ -50,8 +50,8 @@ SHARE = 0.02
 """Of the training pictures validate, at every scale."""
 
 _ALL: Mapping[str, Any] = {
-    "out": "", "method": NEIGHBORHOODS, "baseline": "vanilla", "output_layer": "dot", "optimizer": "adam", "weight_decay": 0.0,
-    "schedule": "wrapnet", "validation_share": SHARE,
+    "out": "", "method": NEIGHBORHOODS, "baseline": "vanilla", "output_layer": "dot", "optimizer": "adam",
+    "weight_decay": 0.0, "schedule": "wrapnet", "validation_share": SHARE,
 }  # fmt: skip
 
 

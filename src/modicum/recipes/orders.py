@@ -1,8 +1,8 @@
 """Whether our numbers show an order that a paper claims: paired over training seeds, or not at all.
 
 Each seed is one training of both models, tested on the same tasks. From three seeds on, the mean difference has Student's
-interval over seeds; an order is stated where it excludes 0, or the order's margin. Fewer seeds, or an interval that holds it:
-undecided.
+interval over seeds; an order is stated where it excludes 0, or the order's margin. Fewer seeds, or an interval that holds
+it: undecided.
 """
 
 from __future__ import annotations

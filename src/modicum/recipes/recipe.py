@@ -179,7 +179,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A table. models: name -> scale -> options of `train` or `quantize` (`out`, `root`, `seed` are filled in by the runner).
+    """A table. models: name -> scale -> options of `train` or `quantize`; `out`, `root`, `seed` are filled in by the runner.
 
     A model's name stands for the same options in every recipe, for its run serves all of them; options may refer to other
     models and to memories that are made first (`resolving`). absent: rows of the published table that are left out, and why.

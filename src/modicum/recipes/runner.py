@@ -96,7 +96,7 @@ def _of(name: str, upper: str, lower: str, config: Reproduce) -> tuple[Records, 
     """The finished results of two rows of a recipe."""
     rows = {row.name: row for row in recipe_named(name)[1].rows}
     below = finished(name, rows[lower], config)
-    return dict.fromkeys(below, {"value": 0.1}) if upper == CHANCE else finished(name, rows[upper], config), below
+    return {seed: {"value": 0.1} for seed in below} if upper == CHANCE else finished(name, rows[upper], config), below
 
 
 def _setting(recipe: Recipe, row: Row, model: str, scale: Scale) -> str:

@@ -4,9 +4,9 @@ Paper: Renkun Ni et al., "WrapNet", ICLR 2021, arXiv 2007.13242, table 2.1 of th
 `low_bit_tables`; trainings: `low_bit_models`.
 Command: modicum reproduce table_2_1 --scale cpu --seeds 0 1 2 --root DATA
 Cost: smoke seconds, no data needed; cpu about a minute a model and seed on one idle core; full hours on a GPU a model.
-Target: test accuracy on CIFAR-10, VGG-7 with binary weights and activations of 3 and 2 bits, trained with exact sums (BWN-QA);
-tested as they are, and with the very same network's sums wrapped to 8 bits, without a cyclic function; share of sums that
-leave 8 bits, mean over layers.
+Target: test accuracy on CIFAR-10, VGG-7 with binary weights and activations of 3 and 2 bits, trained with exact sums
+(BWN-QA); tested as they are, and with the very same network's sums wrapped to 8 bits, without a cyclic function; share of
+sums that leave 8 bits, mean over layers.
 
 | bits of activations, weights | overflow, % | accuracy, exact sums, % | accuracy, 8-bit sums, % |
 |---|---|---|---|

@@ -3,8 +3,8 @@
 Paper: Renkun Ni et al., "WrapNet", ICLR 2021, arXiv 2007.13242, table 2.10 of the dissertation's chapter. Shared:
 `low_bit_tables`; trainings: `low_bit_models`.
 Command: modicum reproduce table_2_10 --scale cpu --seeds 0 1 2 --root DATA
-Cost: smoke seconds, no data needed; cpu about a minute a model and seed on one idle core, eight models; full hours on a GPU a
-model.
+Cost: smoke seconds, no data needed; cpu about a minute a model and seed on one idle core, eight models; full hours on a
+GPU a model.
 Target: overflow and test accuracy on CIFAR-10, VGG-7 with binary weights and 8-bit accumulators, p = 5 %, slope 2.
 
 | weight | overflow, % | accuracy, % |

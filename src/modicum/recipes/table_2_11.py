@@ -4,8 +4,8 @@ Paper: Renkun Ni et al., "WrapNet", ICLR 2021, arXiv 2007.13242, table 2.11 of t
 `hardware_rows`.
 Command: modicum reproduce table_2_11
 Cost: a second, at every scale.
-Target: the numbers that the cost model of `quantization.hardware` is made from. Nobody lays out a unit here: that both columns
-agree says that the model holds the published numbers, and no more. What is ours are networks on such units.
+Target: the numbers that the cost model of `quantization.hardware` is made from. Nobody lays out a unit here: that both
+columns agree says that the model holds the published numbers, and no more. What is ours are networks on such units.
 
 | bits, accumulator | cycle, ns | throughput, Gops | cell, um^2 | power, mW |
 |---|---|---|---|---|

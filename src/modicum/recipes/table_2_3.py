@@ -3,8 +3,8 @@
 Paper: Renkun Ni et al., "WrapNet", ICLR 2021, arXiv 2007.13242, table 2.3 of the dissertation's chapter. Shared:
 `low_bit_tables`; trainings: `low_bit_models`.
 Command: modicum reproduce table_2_3 --scale cpu --seeds 0 1 2 --root DATA
-Cost: smoke seconds, no data needed; cpu about a minute a model and seed on one idle core, eight models; full hours on a GPU a
-model.
+Cost: smoke seconds, no data needed; cpu about a minute a model and seed on one idle core, eight models; full hours on a
+GPU a model.
 Target: test accuracy on CIFAR-10, VGG-7 with binary weights and 8-bit accumulators, slope 2, no penalty; bits of the
 activations that the step sizes leave, median over layers.
 
@@ -29,7 +29,8 @@ from modicum.recipes.low_bit_tables import COST, above, accuracy, number, wrapne
 from modicum.recipes.recipe import Recipe
 
 PAPER = {
-    0: (1, 90.07), 2: (3, 90.51), 5: (3, 90.52), 10: (4, 89.92), 20: (4, 88.25), 30: (5, 85.30), 40: (5, 36.11), 50: (5, None),
+    0: (1, 90.07), 2: (3, 90.51), 5: (3, 90.52), 10: (4, 89.92), 20: (4, 88.25), 30: (5, 85.30), 40: (5, 36.11),
+    50: (5, None),
 }  # fmt: skip
 
 

@@ -3,8 +3,8 @@
 Paper: Renkun Ni et al., "WrapNet", ICLR 2021, arXiv 2007.13242, table 2.6 of the dissertation's chapter. Shared:
 `low_bit_tables`; trainings: `low_bit_models`.
 Command: modicum reproduce table_2_6 --scale cpu --seeds 0 1 2 --root DATA
-Cost: smoke half a minute, no data needed; cpu about a minute a model and seed on one idle core, 22 models; full hours on a GPU
-a model.
+Cost: smoke half a minute, no data needed; cpu about a minute a model and seed on one idle core, 22 models; full hours on
+a GPU a model.
 Target: test accuracy, per cent. A is the bits of activations, W of weights (2 is ternary), S of sums.
 
 | method | A | W | S | VGG-7 | ResNet-20 | AlexNet | ResNet-18 | ResNet-50 |
@@ -106,7 +106,7 @@ RECIPE = Recipe(
     source="WrapNet, table 2.6",
     models=used(*_names(VGG), *_names(RESNET)),
     rows=tuple(_rows()),
-    cost={**COST, "smoke": "half a minute, no data needed", "cpu": "about a minute a model and seed on one idle core, 22 models"},
+    cost={**COST, "smoke": "half a minute, no data needed"},
     orders=(
         *NEAR,
         *ON_PAR,

@@ -1,6 +1,7 @@
 """Table 2.7: time of 3x3 convolutions of ResNet-18 with 8-bit accumulators and vector instructions.
 
-Paper: Renkun Ni et al., "WrapNet", ICLR 2021, arXiv 2007.13242, table 2.7 of the dissertation's chapter. Ours: `machine_rows`.
+Paper: Renkun Ni et al., "WrapNet", ICLR 2021, arXiv 2007.13242, table 2.7 of the dissertation's chapter. Ours:
+`machine_rows`.
 Command: modicum reproduce table_2_7 --scale cpu
 Cost: cpu about a minute; at smoke scale nothing is timed; full is the same as cpu.
 Target: milliseconds on an Intel i7-7700HQ (2.8 GHz, AVX2), by a changed Gemmlowp; other machines have other times, so that

@@ -6,10 +6,10 @@ Command: modicum reproduce wrapnet_omniglot --scale cpu --seeds 0 1 2 --root DAT
 Cost: smoke seconds, on Omniglot; cpu about ten minutes a seed on one idle core; full some hours of 2 cores a seed.
 Target: nothing published; rows say accuracy, bytes of the file, and milliseconds to classify one picture (`deployed`).
 
-28x28, Vinyals split with rotations as classes of their own; 20-way 1-shot training tasks with 5 queries a class, Adam at 1e-3
-brought to 0 along a cosine; the network begun from is trained for 1,000 steps (full: 60-way, 20,000 steps, halving). Then
-come 400 steps of weights alone, 100 of warm-up and 300 on codes (full: 5,000, 2,500, 5,000); the float twin takes as many
-steps more. The first convolution stays float. Latencies are of this machine.
+28x28, Vinyals split with rotations as classes of their own; 20-way 1-shot training tasks with 5 queries a class, Adam at
+1e-3 brought to 0 along a cosine; the network begun from is trained for 1,000 steps (full: 60-way, 20,000 steps, halving).
+Then come 400 steps of weights alone, 100 of warm-up and 300 on codes (full: 5,000, 2,500, 5,000); the float twin takes as
+many steps more. The first convolution stays float. Latencies are of this machine.
 """
 
 from __future__ import annotations
