@@ -24,19 +24,19 @@ static INLINE low_bit_fold low_bit_fold_of(const low_bit_finish *finish) {
     return fold;
 }
 
-/* sign(m) min(|m|, k (h - |m|)), the product rounded once: the f of low_bit.h as one expression. */
+/* sign(m) min(|m|, k (h - |m|)), the product rounded once: the f of low_bit.h as one expression. 0 has no sign. */
 static INLINE void low_bit_smooth(low_bit_fold fold, const int32_t *m, int n, float *value) {
     if (fold.easy) {
         float slope = (float)fold.slope;
         for (int i = 0; i < n; ++i) {
             float number = (float)m[i], size = fabsf(number), after = slope * (fold.half - size);
-            value[i] = copysignf(after < size ? after : size, number);
+            value[i] = copysignf(after < size ? after : size, number) + 0.0f; /* no -0 */
         }
         return;
     }
     for (int i = 0; i < n; ++i) {
         float number = (float)m[i], size = fabsf(number), after = (float)(fold.slope * (double)(fold.half - size));
-        value[i] = copysignf(after < size ? after : size, number);
+        value[i] = copysignf(after < size ? after : size, number) + 0.0f; /* no -0 */
     }
 }
 

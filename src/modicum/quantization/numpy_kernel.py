@@ -47,7 +47,7 @@ def folded(m: Integers, finish: Finish) -> Floats:
         return np.abs(number)
     size = np.abs(number)
     after = (finish.slope * (2.0 ** (finish.bits - 1) - size.astype(np.float64))).astype(np.float32)
-    value = np.copysign(np.minimum(size, after), number)
+    value = np.copysign(np.minimum(size, after), number) + np.float32(0)  # no -0
     return np.where(value > 0, value, np.float32(0)) if finish.cyclic == "relu" else value
 
 
