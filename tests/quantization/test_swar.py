@@ -56,7 +56,7 @@ def wrap(z):
 
 
 # Worked by hand. 200 + 100 in lane 0 is 44 and a carry into lane 1: 45 where 300 mod 256 is 44. In the last lane the carry
-# is dropped. Minus 1 is 255: with 2 it leaves 1 and a carry. A product of zero is 0 and carries nothing, whatever its weight.
+# is dropped. Minus 1 is 255: with 2 it leaves 1 and a carry. A product of zero is 0 and carries nothing, whatever weight.
 @pytest.mark.parametrize(
     ("x", "w", "expected"),
     [
