@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from modicum.configs.low_bit import NARROWEST, WIDEST, LowBit
 from modicum.errors import ConfigError, DataError
 from modicum.quantization.layers import BUFFER, FLOAT, WEIGHTS, LowBitLayer, low_bit_layers, number
-from modicum.quantization.overflow import best_step, overflow_rate, smallest_step
+from modicum.quantization.overflow import best_step, overflows, smallest_step
 
 MEMORY = 64 << 20
 """Bytes of a layer's inputs that are kept."""
@@ -54,7 +54,7 @@ class _Seen:
     lowest: float = 0.0
     highest: float = 0.0
     kept: list[Tensor] = field(default_factory=list)
-    room: int = MEMORY
+    room: int = field(default_factory=lambda: MEMORY)
 
     def see(self, x: Tensor) -> None:
         low, high = (float(value) for value in torch.aminmax(x))
@@ -128,11 +128,11 @@ def _rate(layer: LowBitLayer, seen: _Seen, step: float, bits: int, top: int) -> 
     """Share of a layer's sums over the inputs kept that overflow under a step."""
     integers = layer.low_bit_weights().integers
     inverse = (1 / torch.tensor(step, dtype=integers.dtype)).to(integers.device)
-    low, over, count = (-top - 1 if seen.signed else 0), 0.0, 0
+    low, over, count = (-top - 1 if seen.signed else 0), 0, 0
     for kept in seen.kept:
         for x in torch.split(kept, CHUNK):
             z = layer.products((x * inverse).round_().clamp_(low, top), integers)
-            over += float(overflow_rate(z, bits)) * z.numel()
+            over += int(overflows(z, bits).sum())
             count += z.numel()
     return over / count
 

@@ -61,11 +61,16 @@ def overflow_penalty(z: Tensor, bits: int) -> Tensor:
     return out
 
 
-def overflow_rate(z: Tensor, bits: int) -> Tensor:
-    """The share () of sums z (...) that b bits do not hold, float32."""
+def overflows(z: Tensor, bits: int) -> Tensor:
+    """Which of the sums z (...) b bits do not hold."""
     half = 2 ** (bits - 1)
     over: Tensor = (z < -half) | (z >= half)
-    return over.float().mean()
+    return over
+
+
+def overflow_rate(z: Tensor, bits: int) -> Tensor:
+    """The share () of sums z (...) that b bits do not hold, float32."""
+    return overflows(z, bits).float().mean()
 
 
 def smallest_step(rate: Callable[[float], float], share: float, low: float, high: float) -> float:
