@@ -6,6 +6,7 @@ a digest in the header) and `README.md` (the model card). Nothing is unpickled. 
 - "characters", "pictures": shipped in the package, checked against the recorded SHA-256 sums;
 - "pixels": the standardised 32-pixel picture itself, without weights;
 - a folder written by `save_encoder`, or the RUN of a training, whose encoder lies in RUN/encoder;
+- the file of an integer network (`modicum quantize ... --export FILE`), or an encoder's folder with one in it;
 - "timm/NAME", published weights from the hub's local cache, or "timm/NAME@FILE.safetensors" (also "torchvision/..."), a
   local file;
 - "owner/name", a hub repository that holds such a folder.
@@ -27,8 +28,10 @@ from torch import Tensor
 
 from modicum.backbones.batch_norm import forward_frozen
 from modicum.backbones.encoder import Encoder, ImageSpec, build_encoder
+from modicum.backbones.integer import IntegerBackbone, load_integer_encoder
 from modicum.errors import ConfigError, DataError, FileFormatError
 from modicum.files import make_folder, read_json, read_tensors, sha256, tensor_digest, write_json, write_tensors, write_text
+from modicum.quantization.integer.file import is_network_file
 from modicum.registry import suggest
 from modicum.runtime import Progress
 
@@ -37,6 +40,8 @@ PIXELS = "pixels"
 PRETRAINED = Path(__file__).parent / "pretrained"
 """Beside this file, because importlib.resources finds another folder in an editable install."""
 CONFIG, WEIGHTS, CARD, SUMS = "config.json", "model.safetensors", "README.md", "SHA256SUMS"
+INTEGERS = "integers.network"
+"""In place of `WEIGHTS` in the folder of an integer network's encoder."""
 BATCH = 8
 """Pictures per pass of `embed`: few, so that one picture costs little; larger networks gain throughput from more."""
 
@@ -58,6 +63,11 @@ def save_encoder(encoder: Encoder, folder: Path | str, card: str, *, half: bool 
     """
     folder = make_folder(folder)
     record = _described(encoder)
+    if isinstance(encoder.backbone, IntegerBackbone):
+        encoder.backbone.network.save(folder / INTEGERS)
+        write_json(folder / CONFIG, record)
+        write_text(folder / CARD, card)
+        return folder
     tensors = {name: tensor.detach() for name, tensor in encoder.state_dict().items()}
     if half:
         tensors = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
@@ -88,6 +98,8 @@ def _load_folder(folder: Path) -> Encoder:
     record = read_json(folder / CONFIG)
     if record.get("kind") != "encoder":
         raise FileFormatError(f"{folder / CONFIG}: not an encoder's configuration (kind is {record.get('kind')!r})")
+    if (folder / INTEGERS).is_file():
+        return load_integer_encoder(folder / INTEGERS)
     tensors, header = read_tensors(folder / WEIGHTS)
     if header != record:
         raise FileFormatError(f"{folder}: {CONFIG} and the record in {WEIGHTS} differ; one of them was changed")
@@ -155,9 +167,16 @@ def load_encoder(name_or_path: Path | str, *, online: bool = False) -> Encoder:
         folder = folder / "encoder"
     if folder.is_dir():
         return _load_folder(folder)
+    if folder.is_file():
+        if not is_network_file(folder):
+            raise FileFormatError(f"encoder: {folder} is a file, but no integer network of modicum; give a folder or a RUN")
+        return load_integer_encoder(folder)
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("."):
         return _load_hub(name, online)
-    expected = f"{', '.join(SHIPPED)}, {PIXELS}, a folder of an encoder or a run, timm/NAME or a hub id owner/name"
+    expected = (
+        f"{', '.join(SHIPPED)}, {PIXELS}, a folder of an encoder or a run, an integer network's file, timm/NAME or a hub id "
+        "owner/name"
+    )
     raise ConfigError(f"encoder: expected {expected}; found {name!r}{suggest(name, (*SHIPPED, PIXELS))}")
 
 
@@ -188,6 +207,7 @@ def embed(encoder: Encoder, pixels: np.ndarray, batch: int = BATCH, progress: Pr
         raise ConfigError(f"batch: expected at least 1, found {batch}")
     top, left = (pixels.shape[1] - spec.size) // 2, (pixels.shape[2] - spec.size) // 2
     buffers = dict(encoder.named_buffers())
+    batch = 1 if isinstance(encoder.backbone, IntegerBackbone) else batch  # it runs one by one: nothing to fill up
     out = np.empty((len(pixels), encoder.n_features), np.float32)
     with torch.inference_mode():
         for start in range(0, len(pixels), batch):

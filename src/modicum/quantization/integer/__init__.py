@@ -1,1 +1,1 @@
-"""Networks that compute with small integers: from a converted module to a program, packed weights, a file, and predictions."""
+"""Networks that compute with small integers: from a converted module to a program, packed weights, a file, predictions."""

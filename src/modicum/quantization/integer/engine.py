@@ -82,7 +82,7 @@ def packed_weights(step: Step, codes: tuple[int, ...]) -> Packed:
 def finish_of(step: Step) -> Finish:
     """What a low-bit step does with its sums."""
     o, arrays = step.options, {name: step.arrays[name] for name in ("unit", "scale", "shift") if name in step.arrays}
-    fold = "none" if o["cyclic"] in ("none", "modulo") or o["output"] == "sums" else o["cyclic"]
+    fold: Any = "none" if o["cyclic"] in ("none", "modulo") or o["output"] == "sums" else o["cyclic"]
     constants = (arrays.get("unit"), arrays.get("scale"), arrays.get("shift"))
     return Finish(o["output"], o["bits"] or EXACT, fold, o["slope"], o.get("top", 255), o.get("relu", False), *constants)
 
@@ -140,7 +140,9 @@ def carried_sums(step: Step, x: Codes) -> Tensor:
     o, weight = step.options, torch.from_numpy(step.arrays["weight"].astype(np.float32))
 
     def products(q: Tensor, w: Tensor) -> Tensor:
-        return F.linear(q, w) if w.dim() == 2 else F.conv2d(q, w, None, o["stride"], o["padding"], o["dilation"], o["groups"])
+        return (
+            F.linear(q, w) if w.dim() == 2 else F.conv2d(q, w, None, o["stride"], o["padding"], o["dilation"], o["groups"])
+        )
 
     q = _code_numbers(x, o["low"]).double()
     z, ternary = products(q, weight.double()), o["weights"] == "ternary"
@@ -187,7 +189,7 @@ def _pointwise(step: Step) -> Call:
 
     def call(x: Tensor, y: Tensor | None = None) -> Any:
         if y is not None and y.shape != x.shape:
-            x, y = (part.contiguous(memory_format=torch.channels_last) for part in torch.broadcast_tensors(x, y))
+            x, y = (part.contiguous(memory_format=torch.channels_last) for part in torch.broadcast_tensors(x, y))  # type: ignore[no-untyped-call]
         numbers, found = run(as_numpy(x), None if y is None else as_numpy(y))
         if numbers is None:
             return found

@@ -3,7 +3,7 @@
 | bytes | hold |
 |---|---|
 | 0..7 | `MAGIC` |
-| 8..11, 12..15 | version; length of the header; unsigned, little endian |
+| 8..11, 12..15, 16..23 | version; length of the header; length of the file; unsigned, little endian |
 | then | the header, JSON: what the network is, its steps, and of every array its type, shape, packing and place |
 | from the next multiple of 16 | arrays, each at a multiple of 16 bytes: weights packed (`packing`), others little endian |
 | last 32 | SHA-256 of all bytes before |
@@ -32,7 +32,7 @@ from modicum.quantization.weights import Kind
 MAGIC = b"\x93MODICUM"
 VERSION = 1
 ALIGNMENT, DIGEST = 16, 32
-_FRONT = struct.Struct("<8sII")
+_FRONT = struct.Struct("<8sIIQ")
 _TYPES = {"float32": "<f4", "int8": "|i1"}
 LARGEST_SIDE = 8192
 """Pixels a side of pictures that a file may ask for."""
@@ -78,7 +78,9 @@ def write_network(path: Path | str, steps: Steps, head: Mapping[str, Array], abo
     arrays = _Arrays()
     records = []
     for step in steps.steps:
-        kinds = {name: step.options["weights"] if name == "weight" and "weights" in step.options else None for name in step.arrays}
+        kinds = {
+            name: step.options["weights"] if name == "weight" and "weights" in step.options else None for name in step.arrays
+        }
         places = {name: arrays.add(array, kinds[name]) for name, array in step.arrays.items()}
         records.append([step.op, list(step.inputs), list(step.outputs), dict(step.options), places, step.where])
     header = {
@@ -94,7 +96,8 @@ def write_network(path: Path | str, steps: Steps, head: Mapping[str, Array], abo
     }
     text = json.dumps(header, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     text = text.ljust(_padded(_FRONT.size + len(text)) - _FRONT.size)
-    whole = b"".join((_FRONT.pack(MAGIC, VERSION, len(text)), text, *arrays.parts))
+    total = _FRONT.size + len(text) + arrays.size + DIGEST
+    whole = b"".join((_FRONT.pack(MAGIC, VERSION, len(text), total), text, *arrays.parts))
     write_bytes(path, whole + hashlib.sha256(whole).digest())
 
 
@@ -121,16 +124,18 @@ def _checked(data: bytes, path: Path) -> tuple[dict[str, Any], memoryview]:
     """Header and arrays of a file that is whole and unchanged."""
     if len(data) < _FRONT.size:
         raise FileFormatError(f"{path}: not an integer network of modicum, or cut off ({len(data)} bytes)")
-    magic, version, length = _FRONT.unpack_from(data)
+    magic, version, length, total = _FRONT.unpack_from(data)
     if magic != MAGIC:
-        raise FileFormatError(f"{path}: not an integer network of modicum; make one with `modicum quantize ... --export FILE`")
+        raise FileFormatError(
+            f"{path}: not an integer network of modicum; make one with `modicum quantize ... --export FILE`"
+        )
     if version > VERSION:
-        raise FileFormatError(f"{path}: written by a newer version (format {version}, this one reads {VERSION}); update modicum")
+        raise FileFormatError(f"{path}: of a newer version (format {version}, this one reads {VERSION}); update modicum")
     end = len(data) - DIGEST
-    if _FRONT.size + length > end:
-        raise FileFormatError(f"{path}: truncated; its header says {length} bytes and {len(data)} are there in all")
-    if hashlib.sha256(memoryview(data)[:end]).digest() != data[end:]:
-        raise FileFormatError(f"{path}: its checksum does not match; the file was cut off, changed or damaged")
+    if len(data) < total:
+        raise FileFormatError(f"{path}: truncated; {len(data)} of {total} bytes are there; copy it again")
+    if len(data) != total or _FRONT.size + length > end or hashlib.sha256(memoryview(data)[:end]).digest() != data[end:]:
+        raise FileFormatError(f"{path}: its checksum does not match; the file was changed or damaged")
     try:
         header = json.loads(data[_FRONT.size : _FRONT.size + length])
     except (ValueError, RecursionError) as error:
@@ -169,7 +174,9 @@ def _check_steps(steps: Steps) -> None:
         raise FileFormatError(f"pictures of shape {steps.shape}")
     known = {0}
     for step in steps.steps:
-        if not known.issuperset(step.inputs) or any(place in known or not 0 < place < steps.places for place in step.outputs):
+        if not known.issuperset(step.inputs) or any(
+            place in known or not 0 < place < steps.places for place in step.outputs
+        ):
             raise FileFormatError(f"step {step.op!r} reads or writes a place it may not")
         known.update(step.outputs)
     if steps.output not in known or steps.places > len(known) + len(steps.steps):

@@ -37,7 +37,7 @@ ROUNDS = 80
 
 
 class Steps(NamedTuple):
-    """Where codes step, (codes, O): at `first` c the code is j or more, at `before` it is less; NaN where there is no such c.
+    """Where codes step, (codes, O): at `first` c the code is j or more, at `before` it is less; NaN: there is no such c.
 
     constant: (O,), channels whose code is the same for every c.
     """
@@ -117,7 +117,8 @@ def right(found: Steps, s: Floats, t: Floats) -> npt.NDArray[np.bool_]:
     """Whether folded and trained codes step at the same places, (O,)."""
     reached = np.rint(fused(found.first, s, t)) >= found.code
     not_yet = np.rint(fused(found.before, s, t)) < found.code
-    return ((reached | np.isnan(found.first)) & (not_yet | np.isnan(found.before))).all(0)
+    both = (reached | np.isnan(found.first)) & (not_yet | np.isnan(found.before))
+    return np.asarray(both.all(axis=0))
 
 
 def fold(found: Steps, guess: Doubles) -> tuple[Floats, Floats] | None:
@@ -128,18 +129,20 @@ def fold(found: Steps, guess: Doubles) -> tuple[Floats, Floats] | None:
     for _ in range(ROUNDS):
         third = (upper - lower) / 3
         gaps = []
-        for s in (lower + third, upper - third):
-            least, largest = _bounds(found, s)
+        for tried_s in (lower + third, upper - third):
+            least, largest = _bounds(found, tried_s)
             gaps.append(np.where(np.isinf(least) | np.isinf(largest), 0.0, np.nan_to_num(largest - least)))
         lower, upper = np.where(gaps[0] < gaps[1], lower + third, lower), np.where(gaps[0] > gaps[1], upper - third, upper)
         both = gaps[0] == gaps[1]
         lower, upper = np.where(both, lower + third / 2, lower), np.where(both, upper - third / 2, upper)
-    s = ((lower + upper) / 2).astype(np.float32)
-    scale, shift = s, _middle(*_bounds(found, s.astype(np.float64))).astype(np.float32)
+    s: Floats = ((lower + upper) / 2).astype(np.float32)
+    scale: Floats = s
+    shift: Floats = _middle(*_bounds(found, s.astype(np.float64))).astype(np.float32)
     for ulps in (1, -1, 2, -2, 4, -4):
         if (done := right(found, scale, shift)).all():
             break
         tried = (s.view(np.int32) + np.int32(ulps)).view(np.float32)
         t = _middle(*_bounds(found, tried.astype(np.float64))).astype(np.float32)
-        scale, shift = np.where(done, scale, tried), np.where(done, shift, t)
+        scale = np.where(done, scale, tried).astype(np.float32)
+        shift = np.where(done, shift, t).astype(np.float32)
     return (scale, shift) if right(found, scale, shift).all() else None

@@ -108,7 +108,7 @@ def _passes(steps: Steps) -> Steps:
             continue
         gone.update(chain if codes is None else (*chain, codes))
         placed[chain[-1]] = made  # the operands are there, and nobody has read the value yet
-    kept = [placed[i] if i in placed else old for i, old in enumerate(steps.steps) if i in placed or i not in gone]
+    kept = [placed.get(i, old) for i, old in enumerate(steps.steps) if i in placed or i not in gone]
     return steps._replace(steps=tuple(kept))
 
 

@@ -6,7 +6,7 @@ and `largest` (the largest code); stride, padding, dilation, groups; `output`:
 | output | when | constants |
 |---|---|---|
 | codes | only low-bit layers with one step read it, behind batch norm, ReLU, maxima (`chains`) | scale, shift, top |
-| numbers | else: ((f(m) unit) scale) + shift with a batch norm that reads it alone; relu: max(., 0) likewise | unit, scale, shift |
+| numbers | else: ((f(m) unit) scale) + shift, with a batch norm, then ReLU, that alone read it | unit, scale, shift, relu |
 | sums | the slope is no exact number: `cyclic` follows in float | |
 
 Codes with signs leave the kernel raised by -low, so that they are 0 and more, and are lowered behind the maxima.
@@ -161,7 +161,7 @@ class Lowering:
     @staticmethod
     def _bias(layer: LowBitLayer) -> Array:
         bias = layer.bias
-        return np.zeros(len(layer.weight), np.float32) if bias is None else as_array(bias).astype(np.float32)  # type: ignore[arg-type]
+        return np.zeros(len(layer.weight), np.float32) if bias is None else as_array(bias).astype(np.float32)
 
     def _to_codes(self, index: int, source: int, options: dict[str, Any], weight: Array, where: str) -> None:
         found = self.folded[index]

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from modicum.errors import ConfigError, DataError, FileFormatError, ModicumError
+from modicum.quantization.choosing import compiled
 from modicum.quantization.integer.engine import Bound, as_numbers, bind, carried_sums, finish_of, run_kernel
 from modicum.quantization.integer.file import read_network, write_network
 from modicum.quantization.integer.fusing import fused
@@ -24,9 +25,11 @@ from modicum.quantization.integer.lowering import Lowering, check_ready
 from modicum.quantization.integer.packing import packed_size
 from modicum.quantization.integer.steps import Array, Steps
 from modicum.quantization.integer.tracing import trace
-from modicum.quantization.choosing import compiled
 
 LOW_BIT = ("low-bit", "carried")
+_BROKEN = (
+    ModicumError, RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, MemoryError,
+)  # fmt: skip
 
 
 class LayerReport(NamedTuple):
@@ -96,7 +99,7 @@ class IntegerNetwork(nn.Module):
         steps, head, about = read_network(path)
         try:
             return cls(steps, head, about, threads)
-        except (ModicumError, RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except _BROKEN as error:
             reason = " ".join(str(error).split())[:200]
             raise FileFormatError(f"{path}: its steps do not make a network ({reason})") from error
 
@@ -153,7 +156,9 @@ class IntegerNetwork(nn.Module):
     def logits(self, x: Tensor) -> Tensor:
         """Outputs (B, K) of the output layer on the features; `ConfigError` for a network without one."""
         if "weight" not in self.head:
-            raise ConfigError("integer network: it was saved without an output layer; predict with `modicum fit` and `predict`")
+            raise ConfigError(
+                "integer network: it was saved without an output layer; predict with `modicum fit` and `predict`"
+            )
         bias = self.head.get("bias")
         return nn.functional.linear(
             self._run(x), torch.from_numpy(self.head["weight"]), None if bias is None else torch.from_numpy(bias)

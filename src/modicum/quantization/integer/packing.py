@@ -1,7 +1,7 @@
 """Weights of few bits as bytes: 1 bit for binary ones, 2 for ternary ones, n for those of 3 to 8 bits.
 
-A weight w becomes a number u >= 0 of n bits, u = (w + 1) / 2 (binary), w + 1 (ternary), w + 2^(n-1) (others); numbers lie one
-behind the other in the order of the array, the lowest bit of each first, and fill up the lowest bits of a byte first.
+A weight w becomes a number u >= 0 of n bits, u = (w + 1) / 2 (binary), w + 1 (ternary), w + 2^(n-1) (others); numbers lie
+one behind the other in the order of the array, the lowest bit of each first, and fill up the lowest bits of a byte first.
 """
 
 from __future__ import annotations
@@ -47,4 +47,5 @@ def unpack_weights(data: Bytes, shape: Sequence[int], kind: Kind) -> Weights:
     weights = numbers * 2 - 1 if kind == "binary" else numbers + _lowest(kind)
     if kind != "binary" and count and (weights.max() > -_lowest(kind) - (kind != "ternary") or weights.min() < -127):
         raise FileFormatError(f"weights: a number that no weight of kind {kind!r} has")
-    return weights.astype(np.int8).reshape(shape)
+    out: Weights = weights.astype(np.int8).reshape(shape)
+    return out

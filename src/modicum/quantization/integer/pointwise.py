@@ -1,6 +1,6 @@
 """What stands between low-bit layers, in one pass over the data: see `csrc/low_bit/pointwise.c`; the same bits without it.
 
-    v = act(x scale + shift + y),   q = clamp(round(v inverse), low, top),   maxima over windows of v or q
+v = act(x scale + shift + y),   q = clamp(round(v inverse), low, top),   maxima over windows of v or q
 """
 
 from __future__ import annotations
@@ -168,4 +168,5 @@ def _pooled_slowly(
         for i in range(kernel[0])
         for j in range(kernel[1])
     ]
-    return np.maximum.reduce(windows)
+    out: npt.NDArray[Any] = np.maximum.reduce(windows)
+    return out

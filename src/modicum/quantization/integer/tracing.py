@@ -8,7 +8,7 @@ for one size of pictures, but for any number of them. Moving values about in mem
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,11 +28,11 @@ PICTURES = 2
 """In the example: one might be taken for a dimension that is not there."""
 
 
-class Recording(TorchDispatchMode):
+class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records operations on values that depend on the pictures."""
 
     def __init__(self, pictures: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.batch = len(pictures)
         self.nodes: list[Node] = []
         self.values: dict[int, int] = {}
@@ -88,8 +88,8 @@ class Recording(TorchDispatchMode):
         name = name.rstrip("_") if written else name
         if not isinstance(x, Tensor) or name not in KNOWN:
             raise ConfigError(
-                f"integer network: cannot run {name!r}, found in {self.where or 'the network'}; leave such layers out of the "
-                "backbone, or predict with the run itself"
+                f"integer network: cannot run {name!r}, found in {self.where or 'the network'}; leave such layers out of "
+                "the backbone, or predict with the run itself"
             )
         if (x.dim() < 1 or x.shape[0] != self.batch) and name not in ("permute", "transpose"):
             raise ConfigError(f"integer network: {name!r} in {self.where or 'the network'} mixes the pictures of a batch")
@@ -168,8 +168,8 @@ def _check(module: nn.Module, program: Program, x: Tensor) -> None:
     near = 1e-2 * float(wanted.abs().amax()) if wanted.numel() else 0.0
     if found.shape != wanted.shape or not torch.allclose(found, wanted, rtol=1e-2, atol=near):
         raise ConfigError(
-            "integer network: what was recorded does not give the network's own output; something in it depends on the batch "
-            "or happens outside of torch's operations"
+            "integer network: what was recorded does not give the network's own output; something in it depends on the "
+            "batch or happens outside of torch's operations"
         )
 
 
