@@ -23,9 +23,10 @@ typedef struct {
 } pointwise;
 
 /* n <= CHUNK neighbours; scale and shift stand beside them. */
-static INLINE void chunk(const pointwise *p, int64_t at, int64_t n, const float *scale, const float *shift) {
+static INLINE void chunk(const pointwise *p, int64_t at, int64_t n, const float *restrict scale,
+                         const float *restrict shift) {
     float v[CHUNK];
-    const float *x = p->x + at;
+    const float *restrict x = p->x + at;
     if (scale != NULL) {
         for (int64_t i = 0; i < n; ++i) {
             v[i] = (x[i] * scale[i]) + shift[i];
@@ -34,7 +35,7 @@ static INLINE void chunk(const pointwise *p, int64_t at, int64_t n, const float 
         memcpy(v, x, (size_t)n * sizeof(float));
     }
     if (p->y != NULL) {
-        const float *y = p->y + at;
+        const float *restrict y = p->y + at;
         for (int64_t i = 0; i < n; ++i) {
             v[i] = v[i] + y[i];
         }
@@ -55,7 +56,7 @@ static INLINE void chunk(const pointwise *p, int64_t at, int64_t n, const float 
     if (p->codes != NULL) {
         const float whole = 12582912.0f; /* 1.5 * 2^23: adding and taking it away rounds to nearest, ties to even */
         float low = (float)p->low, top = (float)p->top, inverse = p->inverse;
-        uint8_t *codes = p->codes + at;
+        uint8_t *restrict codes = p->codes + at;
         for (int64_t i = 0; i < n; ++i) {
             float q = v[i] * inverse;
             q = q > low ? q : low;
@@ -100,34 +101,42 @@ typedef struct {
 } pool_shape;
 
 #define POOL(NAME, TYPE)                                                                                               \
-    EXPORT CLONES void NAME(const pool_shape *s, const TYPE *x, TYPE *out) {                                           \
-        for (int64_t row = 0; row < s->batch * s->out_height; ++row) {                                                 \
-            const TYPE *picture = x + row / s->out_height * s->height * s->width * s->channels;                        \
-            int64_t top = row % s->out_height * s->stride_h - s->pad_h;                                                \
-            for (int64_t column = 0; column < s->out_width; ++column, out += s->channels) {                            \
-                int64_t left = column * s->stride_w - s->pad_w;                                                        \
+    /* out[c] = max(out[c], pixel[c]); its own function, so that a compiler knows that these are different places. */  \
+    static INLINE void NAME##_row(TYPE *restrict out, const TYPE *restrict pixel, int64_t n) {                         \
+        for (int64_t c = 0; c < n; ++c) {                                                                              \
+            out[c] = out[c] > pixel[c] ? out[c] : pixel[c];                                                            \
+        }                                                                                                              \
+    }                                                                                                                  \
+    EXPORT CLONES void NAME(const pool_shape *shape, const TYPE *x, TYPE *out) {                                       \
+        pool_shape s = *shape;                                                                                         \
+        int64_t channels = s.channels;                                                                                 \
+        for (int64_t row = 0; row < s.batch * s.out_height; ++row) {                                                   \
+            const TYPE *picture = x + row / s.out_height * s.height * s.width * channels;                              \
+            int64_t top = row % s.out_height * s.stride_h - s.pad_h;                                                   \
+            for (int64_t column = 0; column < s.out_width; ++column, out += channels) {                                \
+                int64_t left = column * s.stride_w - s.pad_w;                                                          \
                 int first = 1;                                                                                         \
-                memset(out, 0, (size_t)s->channels * sizeof(TYPE)); /* no tap inside: torch refuses such windows */    \
-                for (int64_t ky = 0; ky < s->kernel_h; ++ky) {                                                         \
-                    int64_t y = top + ky * s->dilation_h;                                                              \
-                    if (y < 0 || y >= s->height) {                                                                     \
+                for (int64_t ky = 0; ky < s.kernel_h; ++ky) {                                                          \
+                    int64_t y = top + ky * s.dilation_h;                                                               \
+                    if (y < 0 || y >= s.height) {                                                                      \
                         continue;                                                                                      \
                     }                                                                                                  \
-                    for (int64_t kx = 0; kx < s->kernel_w; ++kx) {                                                     \
-                        int64_t z = left + kx * s->dilation_w;                                                         \
-                        if (z < 0 || z >= s->width) {                                                                  \
+                    for (int64_t kx = 0; kx < s.kernel_w; ++kx) {                                                      \
+                        int64_t z = left + kx * s.dilation_w;                                                          \
+                        if (z < 0 || z >= s.width) {                                                                   \
                             continue;                                                                                  \
                         }                                                                                              \
-                        const TYPE *pixel = picture + (y * s->width + z) * s->channels;                                \
+                        const TYPE *pixel = picture + (y * s.width + z) * channels;                                    \
                         if (first) {                                                                                   \
-                            memcpy(out, pixel, (size_t)s->channels * sizeof(TYPE));                                    \
+                            memcpy(out, pixel, (size_t)channels * sizeof(TYPE));                                       \
                             first = 0;                                                                                 \
-                            continue;                                                                                  \
-                        }                                                                                              \
-                        for (int64_t c = 0; c < s->channels; ++c) {                                                    \
-                            out[c] = out[c] > pixel[c] ? out[c] : pixel[c];                                            \
+                        } else {                                                                                       \
+                            NAME##_row(out, pixel, channels);                                                          \
                         }                                                                                              \
                     }                                                                                                  \
+                }                                                                                                      \
+                if (first) { /* no tap inside: torch refuses such windows */                                           \
+                    memset(out, 0, (size_t)channels * sizeof(TYPE));                                                   \
                 }                                                                                                      \
             }                                                                                                          \
         }                                                                                                              \
