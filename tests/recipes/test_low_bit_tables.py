@@ -183,9 +183,9 @@ def test_settings_name_backbone_data_and_form() -> None:
         assert isinstance(options, Quantize)
         return low_bit_setting(options, MODELS, "cpu")
 
-    assert shown("-ternary-12") == "vgg7-16, cifar10; ternary weights; 12-bit sums"
-    assert shown("-binary-qa") == "vgg7-16, cifar10; binary weights; exact sums"
-    assert shown("-float") == "vgg7-16, cifar10; float weights"
+    assert shown("-ternary-12") == "vgg7-16, cifar10 at 16 px; ternary weights; 12-bit sums"
+    assert shown("-binary-qa") == "vgg7-16, cifar10 at 16 px; binary weights; exact sums"
+    assert shown("-float") == "vgg7-16, cifar10 at 16 px; float weights"
 
 
 def test_figures_of_one_look_are_one_measurement_and_other_sums_are_another() -> None:

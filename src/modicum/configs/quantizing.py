@@ -42,7 +42,7 @@ class Quantize:
     optimizer: Literal["sgd", "adam", "adamw"] = "adam"  # sgd: Nesterov momentum 0.9
     learning_rate: float = 1e-3  # learning rate at the start of every stage
     weight_decay: float = 0.0  # L2 penalty
-    schedule: Literal["wrapnet", "wrapnet-imagenet", "constant"] = "wrapnet"  # tenths at .3 .6 .9 of a stage, or 1/3 2/3 5/6
+    schedule: Literal["wrapnet", "wrapnet-imagenet", "cosine", "constant"] = "wrapnet"  # tenths at .3 .6 .9, or 1/3 2/3 5/6
     penalty: float = usual(PENALTY)  # weight of the overflow penalty (exact sums: 0; published for ImageNet: 0.001)
     penalty_in_warmup: bool = False  # penalties in the warm-up too (published for ResNets on ImageNet)
     # bit packing without vector instructions
@@ -74,6 +74,14 @@ class Quantize:
         )
         if self.weights == FLOAT:
             self._check_float()
+        require(
+            self.slope == type(self).slope or self.cyclic in ("smooth", "relu"),
+            f"slope: of --cyclic smooth and relu, found {self.cyclic}; leave it out",
+        )
+        require(
+            self.export is None or self.activations != FLOAT,
+            "export: an integer network takes activations of few bits, and these stay float; leave it out",
+        )
         bits = self.activation_bits
         require(bits is None or 1 <= bits <= MOST_BITS, f"activations: expected 1 to {MOST_BITS} bits, found {bits}")
         require(

@@ -56,7 +56,8 @@ def low_bit_setting(options: Quantize, models: Mapping[str, Options], scale: Sca
         begun = models[begun.run.removeprefix(RUN)][scale]
     assert isinstance(begun, Train)
     form = options.form
-    words = [f"{begun.backbone}, {begun.data}", f"{form.weights} weights"]
+    pixels = f" at {begun.image_size} px" if begun.image_size else ""
+    words = [f"{begun.backbone}, {begun.data}{pixels}", f"{form.weights} weights"]
     if not options.is_float:
         words.append("exact sums" if form.accumulator is None else f"{form.accumulator}-bit sums")
     return "; ".join(words)
