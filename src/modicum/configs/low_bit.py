@@ -29,7 +29,7 @@ class LowBit:
     weights: float leaves them as they are. accumulator: bits b of sums that wrap, None for exact ones. cyclic: what
     follows a sum m that wrapped: smooth (f of slope k), absolute (|m|), relu (max(f, 0)), modulo (m itself), none (the
     same in evaluation; training does not wrap). slope: k of smooth and relu. relu: whether the network keeps its ReLUs.
-    ends: "float", or "8" where the first layer (and a last one inside the backbone) has 8-bit weights and inputs.
+    ends: "float", or "8" where the first layer has 8-bit weights and inputs, and exact sums.
     """
 
     weights: Weights = "binary"
