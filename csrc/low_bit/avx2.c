@@ -153,17 +153,20 @@ static void build(const call *c, int64_t first, int64_t last) {
 
 static void finish_tile(const call *c, const low_bit_pass *pass, const low_bit_kind *kind, int64_t pixel, int64_t pixels,
                         int64_t row, int64_t block) {
-    int64_t outs = low_bit_at_most(c->shape->out_channels - block, BLOCK);
-    for (int64_t i = pixel; i < pixel + pixels; ++i) {
-        int64_t at = (row * c->shape->out_width + c->places[i]) * c->shape->out_channels + block;
-        if (c->wide) {
-            int16_t words[BLOCK];
-            int32_t total = c->totals ? window_total(pass, kind, c->totals, c->cells[i]) : 0;
-            words_of(c->sums + i * WIDE_BYTES, c->totals != NULL, total, words);
-            low_bit_finish_16(c->finish, c->fold, words, block, outs, c->out, at);
-        } else {
-            finish_bytes(c->finish, c->fold, c->quick, (int8_t *)c->sums + i * BLOCK, block, outs, c->out, at);
-        }
+    int64_t outs = low_bit_at_most(c->shape->out_channels - block, BLOCK), at[PIXELS];
+    for (int64_t i = 0; i < pixels; ++i) {
+        at[i] = (row * c->shape->out_width + c->places[pixel + i]) * c->shape->out_channels + block;
+    }
+    if (!c->wide) {
+        low_bit_tile tile = {(int8_t *)c->sums + pixel * BLOCK, at, pixels, BLOCK, block, c->out};
+        finish_bytes(c->finish, c->fold, c->quick, tile, outs);
+        return;
+    }
+    for (int64_t i = 0; i < pixels; ++i) {
+        int16_t words[BLOCK];
+        int32_t total = c->totals ? window_total(pass, kind, c->totals, c->cells[pixel + i]) : 0;
+        words_of(c->sums + (pixel + i) * WIDE_BYTES, c->totals != NULL, total, words);
+        low_bit_finish_16(c->finish, c->fold, words, block, outs, c->out, at[i]);
     }
 }
 
@@ -227,7 +230,7 @@ static void convolve(const low_bit_shape *s, int weights, int wide, const uint8_
     if (s->out_width < 1 || first >= last) {
         return;
     }
-    call c = {s, finish, low_bit_fold_of(finish), plan_of(s, weights, wide, last - first), weights, wide, bytes_fold(finish),
+    call c = {s, finish, low_bit_fold_of(finish), plan_of(s, weights, wide, last - first), weights, wide, quick_fold(finish),
               x, packed, out, scratch, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
     uint8_t *at = c.tables + c.plan.tables;
     c.totals = c.plan.totals ? (int32_t *)at : NULL;

@@ -15,6 +15,7 @@
 #include "tiles.h"
 
 #define PIXELS 6
+#define UNROLL _Pragma("GCC unroll 8") /* so that all of an array lies in registers */
 #define BLOCK 64 /* output channels taken together */
 
 /* What all tiles of a pass share. weights: of the block; steps are counted in cells. */
@@ -26,20 +27,34 @@ typedef struct {
     int64_t look_ups;      /* wide: after which sums of bytes are widened */
 } low_bit_pass;
 
+/* sum + or - what the table holds at the indices. Twelve sums, two indices, a table and this temporary are all 16 registers:
+ * compilers that may reorder these instructions bring up tables early and then spill sums, at half the speed. */
+static INLINE void look_up_one(__m256i *sum, __m256i table, __m256i index, const int minus) {
+    __m256i part;
+    if (minus) {
+        __asm__ volatile("vpshufb %3, %2, %1\n\tvpsubb %1, %0, %0" : "+x"(*sum), "=&x"(part) : "x"(table), "x"(index));
+    } else {
+        __asm__ volatile("vpshufb %3, %2, %1\n\tvpaddb %1, %0, %0" : "+x"(*sum), "=&x"(part) : "x"(table), "x"(index));
+    }
+}
+
 /* `slots` slots in a row: tables from at[p] on, indices from `w` on. */
 static INLINE void look_up(const uint8_t *const *at, int64_t from, const uint8_t *w, int64_t slots, __m256i (*sum)[2],
                            const int pixels, const int blocks, const int ternary) {
     for (int64_t end = from + slots * TABLE; from < end; from += TABLE) {
+        UNROLL
         for (int minus = 0; minus <= ternary; ++minus, w += 32 * blocks) {
             __m256i index[2];
+            UNROLL
             for (int b = 0; b < blocks; ++b) {
                 index[b] = _mm256_load_si256((const __m256i *)(w + 32 * b));
             }
+            UNROLL
             for (int p = 0; p < pixels; ++p) {
                 __m256i table = both_lanes(_mm_loadu_si128((const __m128i *)(at[p] + from)));
+                UNROLL
                 for (int b = 0; b < blocks; ++b) {
-                    __m256i part = _mm256_shuffle_epi8(table, index[b]);
-                    sum[p][b] = minus ? _mm256_sub_epi8(sum[p][b], part) : _mm256_add_epi8(sum[p][b], part);
+                    look_up_one(&sum[p][b], table, index[b], minus);
                 }
             }
         }
@@ -50,7 +65,9 @@ static INLINE void look_up(const uint8_t *const *at, int64_t from, const uint8_t
 static INLINE void tile_of(const low_bit_pass *pass, const low_bit_kind *kind, const int64_t *cell, uint8_t *sums,
                            const int pixels, const int blocks, const int ternary) {
     __m256i sum[PIXELS][2];
+    UNROLL
     for (int p = 0; p < pixels; ++p) {
+        UNROLL
         for (int b = 0; b < blocks; ++b) {
             const __m256i *place = (const __m256i *)(sums + p * BLOCK + 32 * b);
             sum[p][b] = pass->fresh ? _mm256_setzero_si256() : _mm256_load_si256(place);
@@ -61,6 +78,7 @@ static INLINE void tile_of(const low_bit_pass *pass, const low_bit_kind *kind, c
         int64_t slots = slots_of(pass->channels, unit), run = pass->column_step > 1 ? slots : columns * slots;
         int64_t slot_bytes = 32 * blocks * (1 + ternary);
         const uint8_t *at[PIXELS], *weights = pass->weights + unit * pass->unit_weights;
+        UNROLL
         for (int p = 0; p < pixels; ++p) {
             at[p] = pass->tables + unit * pass->unit_bytes + cell[p] * slots * TABLE;
         }
@@ -72,7 +90,9 @@ static INLINE void tile_of(const low_bit_pass *pass, const low_bit_kind *kind, c
             }
         }
     }
+    UNROLL
     for (int p = 0; p < pixels; ++p) {
+        UNROLL
         for (int b = 0; b < blocks; ++b) {
             _mm256_store_si256((__m256i *)(sums + p * BLOCK + 32 * b), sum[p][b]);
         }
