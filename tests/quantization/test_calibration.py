@@ -126,7 +126,7 @@ def test_steps_that_would_need_more_than_eight_bits_are_enlarged() -> None:
     found = calibrate(module := made(form=form), [x := pictures()], form)
     assert found["a"].enlarged
     assert found["a"].bits == 8
-    assert found["a"].step * 255 == pytest.approx(float(nn.functional.relu(module.first(x)).max()), rel=1e-6)
+    assert found["a"].step * 255 == pytest.approx(float(nn.functional.relu(module.first(x)).max().detach()), rel=1e-6)
 
 
 def test_steps_may_be_chosen_for_another_accumulator_and_exact_sums_take_that_of_eight_bits() -> None:
@@ -151,9 +151,10 @@ def test_layers_in_float_are_left_out_and_stages_and_modes_are_as_before() -> No
     assert all(torch.equal(value, before[name]) for name, value in low_bit_layers(module)["a"].state_dict().items())
 
 
-def test_what_is_kept_of_inputs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("bound", "value"), [("MEMORY", 2 * 10 * 8 * 10 * 10 * 4), ("PICTURES", 10)])
+def test_what_is_kept_of_inputs_is_bounded(monkeypatch: pytest.MonkeyPatch, bound: str, value: int) -> None:
     """With room for 10 pictures of layer a, its step is that of the first 10."""
-    monkeypatch.setattr(calibration, "MEMORY", 10 * 8 * 10 * 10 * 4)
+    monkeypatch.setattr(calibration, bound, value)
     module, x = made(), pictures()
 
     def batches() -> Iterator[Tensor]:

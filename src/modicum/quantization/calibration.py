@@ -9,7 +9,7 @@ weights and float activations (stage `WEIGHTS`). For every layer, from the input
 or, where B bits are asked for, top = 2^B - 1 and the s_x of least mean squared error. Inputs below 0 make codes signed.
 
 *Readings*. At most 8 bits: a step that would need more is enlarged to what 8 bits reach, and `Calibrated.enlarged` says so.
-Rates are those over the first pictures, as many as fit `MEMORY` with a layer's inputs; extremes are over all. A layer with
+Rates are those over the first pictures, `PICTURES` or as many as fit `MEMORY`; extremes are over all. A layer with
 8-bit ends takes the step that its largest input needs.
 """
 
@@ -29,8 +29,10 @@ from modicum.errors import ConfigError, DataError
 from modicum.quantization.layers import BUFFER, FLOAT, WEIGHTS, LowBitLayer, low_bit_layers, number
 from modicum.quantization.overflow import best_step, overflows, smallest_step
 
-MEMORY = 64 << 20
-"""Bytes of a layer's inputs that are kept."""
+MEMORY = 1 << 30
+"""Bytes of all layers' inputs that are kept, each layer's the same."""
+PICTURES = 256
+"""Of which a layer's inputs are kept at most: millions of sums, for each of which a step overflows or not."""
 SAMPLE = 1 << 18
 """Values that a step of least error is chosen on."""
 CHUNK = 64
@@ -51,18 +53,20 @@ class Calibrated(NamedTuple):
 class _Seen:
     """Inputs of a layer: extremes of all, and the first ones."""
 
+    room: int
     lowest: float = 0.0
     highest: float = 0.0
     kept: list[Tensor] = field(default_factory=list)
-    room: int = field(default_factory=lambda: MEMORY)
+    pictures: int = field(default_factory=lambda: PICTURES)
 
     def see(self, x: Tensor) -> None:
         low, high = (float(value) for value in torch.aminmax(x))
         if not math.isfinite(high - low):
             raise DataError("calibration: a layer's inputs are not finite; is the network trained?")
         self.lowest, self.highest = min(self.lowest, low), max(self.highest, high)
-        fits = min(len(x), self.room // max(1, x[:1].numel() * x.element_size()))
+        fits = min(len(x), self.pictures, self.room // max(1, x[:1].numel() * x.element_size()))
         fits = max(fits, 0 if self.kept else 1)
+        self.pictures -= fits
         if fits:
             self.kept.append(x[:fits].clone())
             self.room -= self.kept[-1].numel() * x.element_size()
@@ -95,7 +99,7 @@ def _pretraining(module: nn.Module, layers: Iterable[LowBitLayer]) -> Iterator[N
 
 def _look(module: nn.Module, layers: dict[str, LowBitLayer], batches: Iterable[Tensor]) -> dict[str, _Seen]:
     """What the layers get to see of the batches."""
-    seen = {name: _Seen() for name in layers}
+    seen = {name: _Seen(MEMORY // len(layers)) for name in layers}
 
     def hook(layer: Any, given: tuple[Tensor, ...]) -> None:
         seen[layer.name].see(given[0].detach())
