@@ -52,19 +52,19 @@ static int64_t scratch_bytes(const low_bit_shape *s, int weights, int wide, int6
             }                                                                                                          \
             for (int64_t o = 0; o < outs; ++o) {                                                                       \
                 PRODUCT s = (PRODUCT)sum[o];                                                                           \
-                s = (PRODUCT)(s + a[0] * (PRODUCT)w[o] + a[1] * (PRODUCT)w[outs + o]);                                 \
-                s = (PRODUCT)(s + a[2] * (PRODUCT)w[2 * outs + o] + a[3] * (PRODUCT)w[3 * outs + o]);                  \
+                s = (PRODUCT)(s + 1u * a[0] * (PRODUCT)w[o] + 1u * a[1] * (PRODUCT)w[outs + o]);                       \
+                s = (PRODUCT)(s + 1u * a[2] * (PRODUCT)w[2 * outs + o] + 1u * a[3] * (PRODUCT)w[3 * outs + o]);        \
                 sum[o] = (LANE)s;                                                                                      \
             }                                                                                                          \
         }                                                                                                              \
         for (; c < depth; ++c, w += outs) {                                                                            \
             PRODUCT a = (PRODUCT)(int16_t)((x[c] ^ sign) - sign);                                                      \
             for (int64_t o = 0; o < outs; ++o) {                                                                       \
-                sum[o] = (LANE)(PRODUCT)(sum[o] + a * (PRODUCT)w[o]);                                                  \
+                sum[o] = (LANE)(PRODUCT)((PRODUCT)sum[o] + 1u * a * (PRODUCT)w[o]);                                    \
             }                                                                                                          \
         }                                                                                                              \
     }
-/* Unsigned, so that sums wrap without being undefined; 16-bit factors are widened by C to int, whose sums fit. */
+/* Unsigned, so that sums wrap without being undefined; 16-bit factors are widened by C to int, so unsigned: 1u. */
 ADD_PIXEL(add_16, int16_t, uint16_t)
 ADD_PIXEL(add_32, int32_t, uint32_t)
 
