@@ -87,8 +87,8 @@ static low_bit_shape draw_shape(void) {
         draw_side(&s.height, &s.kernel_h, &s.stride_h, &s.pad_h, &s.dilation_h, &s.out_height);
         draw_side(&s.width, &s.kernel_w, &s.stride_w, &s.pad_w, &s.dilation_w, &s.out_width);
         s.groups = one_in(4) ? draw(2, 5) : 1;
-        s.channels = s.groups * (one_in(40) ? 0 : draw(1, one_in(8) ? 200 : 20));
-        s.out_channels = s.groups * (one_in(40) ? 0 : draw(1, one_in(8) ? 300 : 40));
+        s.channels = s.groups * draw(1, one_in(8) ? 200 : 20); /* a layer without channels is refused before */
+        s.out_channels = s.groups * draw(1, one_in(8) ? 300 : 40);
         const double pixels = (double)s.batch * (double)s.out_height * (double)s.out_width;
         const double products = (double)(s.kernel_h * s.kernel_w * (s.channels / s.groups) + 4) * (double)s.out_channels;
         if (pixels < 1e6 && pixels * products < MOST_WORK) {
