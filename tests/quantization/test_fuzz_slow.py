@@ -1,0 +1,114 @@
+"""The stand-alone fuzz program of csrc/low_bit/fuzz, built with sanitizers: random layers, every kernel, exact buffers.
+
+By hand:  python tests/quantization/test_fuzz_slow.py SEED LAYERS [COMPILER]
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+SOURCES = Path(__file__).parents[2] / "csrc" / "low_bit"
+FLAGS = [
+    "-std=c99",
+    "-O1",
+    "-g",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+]
+SANITIZERS = (
+    ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
+    ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"],  # where a compiler came without its library
+)
+SETS = {
+    "avx2.c": ["-mavx2", "-mfma"],
+    "avx512vbmi.c": ["-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512vbmi"],
+}
+CROSS, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
+
+
+def sanitizers(compiler: str, folder: Path) -> list[str]:
+    """The first of SANITIZERS whose programs link and run here; skips the test where none do."""
+    source = folder / "nothing.c"
+    source.write_text("int main(void) { return 0; }\n")
+    for flags in SANITIZERS:
+        program = folder / "nothing"
+        done = subprocess.run([compiler, *flags, str(source), "-o", str(program)], capture_output=True)
+        if done.returncode == 0 and subprocess.run([program], capture_output=True).returncode == 0:
+            return flags
+    pytest.skip(f"{compiler} has no sanitizers here")
+
+
+def build(compiler: str, folder: Path, flags: list[str], x86: bool) -> Path:
+    """The program, with the kernels of this processor, and with AVX-512 VBMI once more as arrays of bytes."""
+    jobs = [(source, SETS.get(source.name, []) if x86 else []) for source in sorted(SOURCES.glob("*.c"))]
+    jobs = [job for job in jobs if job[0].name != "dispatch.c" and (x86 or "avx2" not in job[0].name)]
+    jobs += [(SOURCES / "avx512vbmi.c", ["-DLOW_BIT_EMULATE"]), (SOURCES / "fuzz" / "fuzz.c", ["-DLOW_BIT_EMULATE"])]
+    objects = []
+    for number, (source, own) in enumerate(jobs):
+        objects.append(str(folder / f"{number}.o"))
+        command = [compiler, *FLAGS, *flags, *own, "-c", str(source), "-o", objects[-1]]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    program = folder / "fuzz"
+    done = subprocess.run([compiler, *flags, *objects, "-lm", "-o", str(program)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return program
+
+
+def fuzz(command: list[str], seed: int, layers: int) -> dict[str, int]:
+    """Kernel -> layers it was run on. The program's own words where it fails."""
+    done = subprocess.run([*command, str(seed), str(layers)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    _, _, *counts = done.stdout.strip().split(", ")
+    return {name: int(count) for name, count in (part.rsplit(" ", 1) for part in counts)}
+
+
+def here(compiler: str, folder: Path, seed: int, layers: int) -> dict[str, int]:
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip(f"built for x86-64 alone, this is {platform.machine()}")
+    found = shutil.which(compiler)
+    if found is None:
+        pytest.skip(f"no {compiler} here")
+    return fuzz([str(build(found, folder, sanitizers(found, folder), x86=True))], seed, layers)
+
+
+def check_all_were_run(counts: dict[str, int], layers: int, *names: str) -> None:
+    for name in (*names, "swar-buffer", "swar-table", "swar-carry", "swar-carry-32", "avx512vbmi-emulated"):
+        assert counts[name] > layers / 10, counts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("compiler", "seed", "layers"), [("gcc", 1, 10_000), ("clang-14", 2, 3_000)])
+def test_ten_thousand_layers_under_sanitizers(tmp_path: Path, compiler: str, seed: int, layers: int) -> None:
+    check_all_were_run(here(compiler, tmp_path, seed, layers), layers)
+
+
+@pytest.mark.slow
+def test_layers_on_64_bit_arm(tmp_path: Path) -> None:
+    """Cross-compiled and run by an emulator of the processor, without sanitizers."""
+    compiler, emulator = shutil.which(CROSS), shutil.which(EMULATOR)
+    if compiler is None or emulator is None:
+        pytest.skip(f"{CROSS} and {EMULATOR} are needed")
+    program = build(compiler, tmp_path, ["-static"], x86=False)
+    check_all_were_run(fuzz([emulator, str(program)], 3, 2_000), 2_000, "neon")
+
+
+@pytest.mark.soak
+def test_a_million_layers_under_sanitizers(tmp_path: Path) -> None:
+    check_all_were_run(here("gcc", tmp_path, 4, 1_000_000), 1_000_000)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as name:
+        print(here((sys.argv[3:] or ["gcc"])[0], Path(name), int(sys.argv[1]), int(sys.argv[2])))
