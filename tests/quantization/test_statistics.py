@@ -37,7 +37,7 @@ def products(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("form", "bits"), [(LowBit(accumulator=6), 6), (LowBit("ternary", 8), 8), (LowBit(accumulator=None), 5)]
+    ("form", "bits"), [(LowBit(accumulator=6), 6), (LowBit("ternary", 7), 7), (LowBit(accumulator=None), 5)]
 )
 def test_overflow_penalty_carries_and_histogram_of_every_sum(form: LowBit, bits: int):
     module, x = network(form), torch.rand(70, 1, 6, 6)
