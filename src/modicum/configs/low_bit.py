@@ -82,9 +82,9 @@ def split_low_bit(backbone: str) -> tuple[str, LowBit | None]:
         )
     weights, bits, cyclic, slope, without, ends = found.groups()
     form = LowBit(
-        weights,
+        weights,  # type: ignore[arg-type]
         None if bits is None else int(bits),
-        cyclic or LowBit.cyclic,
+        cyclic or LowBit.cyclic,  # type: ignore[arg-type]
         float(slope) if slope else LowBit.slope,
         relu=without is None,
         ends="8" if ends else "float",
