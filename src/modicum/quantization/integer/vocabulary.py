@@ -55,15 +55,15 @@ def _permuted(recording: Recording, given: Mapping[str, Any], x: Tensor) -> None
     return recording.add(node, x)
 
 
-def _binary(op: str) -> Handler:
+def _binary(op: str, turned: bool = False) -> Handler:
     def handle(recording: Recording, given: Mapping[str, Any], x: Tensor) -> None:
         if given.get("alpha", 1) != 1 or given.get("rounding_mode") is not None:
             raise ConfigError(f"integer network: {op!r} with a factor or rounding, in {recording.where or 'the network'}")
         first, second = given["self"], given["other"]
         if isinstance(second, Tensor):
-            recording.operation(op, x, [first, second], {})
+            recording.operation(op, x, [second, first] if turned else [first, second], {})
         else:
-            recording.operation(op, x, [first], {"number": second})
+            recording.operation(op, x, [first], {"number": second} | ({"reversed": True} if turned else {}))
 
     return handle
 
@@ -166,6 +166,7 @@ KNOWN: Mapping[str, Handler] = {
     **dict.fromkeys(("view", "_unsafe_view", "reshape", "squeeze", "unsqueeze", "flatten"), _reshaped),
     **dict.fromkeys(("permute", "transpose"), _permuted),
     **{name: _binary(name) for name in ("add", "sub", "mul", "div")},
+    "rsub": _binary("sub", turned=True),
     **{name: _one(name) for name in ("relu", "sigmoid", "silu", "hardswish", "hardsigmoid")},
     "leaky_relu": _one("leaky_relu", {"slope": "negative_slope"}),
     "hardtanh": _one("hardtanh", {"low": "min_val", "high": "max_val"}),
