@@ -106,8 +106,8 @@ def wrap(z: Tensor, bits: int) -> Tensor:
     """m = mod(z + 2^(b-1), 2^b) - 2^(b-1) of z (...), integers or reals; backward: the identity."""
     if not z.is_floating_point():
         half = 2 ** (bits - 1)
-        rest: Tensor = torch.remainder(z + half, 2**bits)
-        return rest - half
+        m: Tensor = torch.remainder(z + half, 2**bits) - half
+        return m
     out: Tensor = _Wrap.apply(z, bits)
     return out
 
