@@ -10,7 +10,7 @@ from modicum.configs import Reproduce
 from modicum.files import write_json
 from modicum.recipes.chapter_5 import CLAIM
 from modicum.recipes.orders import find_claim, find_order
-from modicum.recipes.recipe import Claim, Order
+from modicum.recipes.recipe import CHANCE, Claim, Order
 from modicum.recipes.runner import collect, recipe_named, result_file
 from modicum.recipes.table import as_text
 
@@ -112,3 +112,33 @@ def test_the_claim_of_chapter_5_is_a_function_of_the_results(
 def test_the_claim_of_chapter_5_has_all_its_parts() -> None:
     assert len(CLAIM.parts) == 4
     assert {(of, name) for of, order in CLAIM.parts for name in (order.upper, order.lower)} == set(CHAPTER_5)
+
+
+@pytest.mark.parametrize(
+    ("margin", "outcome", "shown"),
+    [
+        (-0.02, "confirmed", "a above b - 0.02"),  # the interval, -0.0188 to 0.0088, lies above -0.02
+        (-0.015, "undecided", "undecided"),
+        (0.005, "undecided", "undecided"),
+        (0.01, "refuted", "not a above b + 0.01"),
+    ],
+)
+def test_a_margin_stands_for_zero(margin: float, outcome: str, shown: str) -> None:
+    """Differences -0.010, -0.006, 0.001: mean -0.005, Student's radius 4.303 * 0.005568 / sqrt 3 = 0.01383."""
+    order = Order("a", "b", "a loses little", margin)
+    found = find_order("t", order, records(0.490, 0.594, 0.701), records(0.500, 0.600, 0.700))
+    assert found.difference == pytest.approx(-0.005)
+    assert found.ci95 == pytest.approx(0.01383, rel=1e-3)
+    assert (found.outcome, found.shown) == (outcome, shown)
+
+
+def test_chance_is_a_tenth_on_every_seed(tmp_path: Path) -> None:
+    """An order with `chance` needs records of the other row only; 8-bit sums at 10 to 12 % are below 15 %."""
+    config = Reproduce("table_2_1", results=str(tmp_path), seeds=[0, 1, 2])
+    name, recipe = recipe_named("table_2_1")
+    row = next(row for row in recipe.rows if row.name == "3/1, 8-bit sums")
+    for seed, value in enumerate((0.10, 0.12, 0.11)):
+        write_json(result_file(tmp_path / name, row, "smoke", seed), {"value": value, "ci95": None, "interval_over": "x"})
+    order = next(order for order in collect(name, recipe, config, {}).orders if order.upper == CHANCE)
+    assert order.difference == pytest.approx(-0.01)
+    assert order.outcome == "confirmed"

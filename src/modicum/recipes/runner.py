@@ -21,7 +21,8 @@ from modicum.files import read_json, write_bytes, write_json
 from modicum.recipes.long_tail_measuring import figure_of
 from modicum.recipes.low_bit_tables import low_bit_setting
 from modicum.recipes.machine_rows import measure_machine
-from modicum.recipes.measuring import Site, measure, portable, training_seconds
+from modicum.recipes.making import environment_of, length, make, trained_seconds
+from modicum.recipes.measuring import Site, measure, portable
 from modicum.recipes.names import RECIPES
 from modicum.recipes.orders import find_claim, find_order
 from modicum.recipes.provenance import commit, versions
@@ -180,10 +181,10 @@ class _Bench:
         if run not in self.trained:
             try:
                 options = replace(self._resolved(model, seed), out=str(run), root=self.config.root, resume=True)
-                self.say(f"{self.name}: training {model} at scale {self.config.scale}, seed {seed} ({_length(options)})")
+                self.say(f"{self.name}: training {model} at scale {self.config.scale}, seed {seed} ({length(options)})")
                 start = time.monotonic()
-                _make(options, self.progress)
-                self.trained[run] = _trained_seconds(run, time.monotonic() - start)
+                make(options, self.progress)
+                self.trained[run] = trained_seconds(run, time.monotonic() - start)
             except (DataError, TrainingError) as error:
                 self.trained[run] = error
         found = self.trained[run]
@@ -221,38 +222,9 @@ class _Bench:
             "paper": row.paper,
             "paper_ci95": row.paper_ci95,
             "train": portable(asdict(replace(self.recipe.models[model][scale], seed=seed))),
-            "environment": _environment(run) if row.kind not in LOOKUPS else {},
+            "environment": environment_of(run) if row.kind not in LOOKUPS else {},
             "versions": versions(),
             "commit": commit(),
             **parts,
         }
         write_json(file, record)
-
-
-def _environment(run: Path | None) -> dict[str, Any]:
-    found: dict[str, Any] = {} if run is None else read_json(run / "config.json").get("environment", {})
-    return found
-
-
-def _length(options: Trained) -> str:
-    return f"{options.epochs} epochs" if isinstance(options, Train) and options.epochs else f"{options.steps} steps"
-
-
-def _make(options: Trained, progress: Progress | None) -> None:
-    """Train or quantise as configured."""
-    if isinstance(options, Quantize):
-        from modicum.training.low_bit.pipeline import quantize
-
-        quantize(options, progress)
-        return
-    from modicum.training.trainer import train
-
-    train(options, progress)
-
-
-def _trained_seconds(run: Path, elapsed: float) -> float:
-    """Seconds of the whole training by the run's log, which another recipe may have made; else of this call."""
-    try:
-        return round(training_seconds(run)[0], 3)
-    except DataError:
-        return round(elapsed, 3)
