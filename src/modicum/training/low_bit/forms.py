@@ -115,15 +115,13 @@ def accuracies(run: Path, begin: Begun, asked: Quantize, form: Form | None = Non
 
 def _accuracy(run: Path, split: str, asked: Quantize) -> dict[str, Any] | None:
     config, record = read_record(run)
-    found = Evaluate(
-        str(run), data=asked.data, root=asked.root or config.root, split=split, pictures=False, device=asked.device
-    )
+    found = Evaluate(str(run), split=split, pictures=False, device=asked.device)
     if config.method not in (RAC, NEIGHBORHOODS):
         classes = len(record["data"]["splits"].get(split, ()))
         if classes < 2 or (split == "val" and config.with_val):
             return None
         ways, shots, tasks = min(config.validation_ways, classes), config.validation_shots, max(2, config.validation_tasks)
-        found = replace(found, splits=asked.splits, ways=ways, shots=[shots], tasks=tasks)
+        found = replace(found, ways=ways, shots=[shots], tasks=tasks)
     try:
         result = evaluate(found)
     except (DataError, ConfigError):

@@ -25,7 +25,7 @@ from torch import Tensor
 from modicum.backbones.encoder import Encoder, build_encoder
 from modicum.configs import Quantize
 from modicum.quantization.layers import BUFFER, CODES, WARM_UP, set_carry, set_stage, simulate_carries
-from modicum.runtime import Progress
+from modicum.runtime import Progress, device
 from modicum.training.checkpoints import LAST, read_checkpoint, restore_learner
 from modicum.training.low_bit.beginning import (
     CalibrationPictures,
@@ -76,6 +76,7 @@ class Stages:
                 subject = make_subject(config, data, torch.device("cpu"), ALONE)
             require_same_pictures(subject, self.begin)
             self._pictures = CalibrationPictures(subject, self.asked.calibration, self.asked.seed)
+            self._pictures.device = device(self.asked.device)
             subject.close()
         return self._pictures
 
@@ -110,6 +111,7 @@ class Stages:
             return before
         put_weights(subject.objective.module, *self.weights())
         encoder = subject.objective.encoder
+        self._pictures.device = next(encoder.parameters()).device
         keep_in_float(encoder, self.asked.keep_float)
         return {"stage": name, "from": Path(self.begin.config.out).name, **change(encoder, self._pictures)}
 
@@ -133,13 +135,13 @@ class Stages:
         return tick
 
 
-def encoder_of(folder: Path, begin: Begun, device: torch.device | None = None) -> Encoder:
+def encoder_of(folder: Path, begin: Begun, where: torch.device | None = None) -> Encoder:
     """The encoder of a stage at the checkpoint that counts, in evaluation mode."""
     config, _ = read_record(folder)
     encoder = build_encoder(config.backbone, begin.spec)
     path = checkpoint_of(folder)
     restore_learner(encoder, read_checkpoint(path)[0], path, begin.part)
-    return encoder.eval().to(device or torch.device("cpu"))
+    return encoder.eval().to(where or torch.device("cpu"))
 
 
 def to_weights(encoder: Encoder, pictures: CalibrationPictures) -> Said:
