@@ -58,3 +58,15 @@ EXPORT void modicum_low_bit_convolve(int32_t kernel, const low_bit_shape *shape,
                                      const low_bit_finish *finish, void *out) {
     KERNELS[kernel]->convolve(shape, weights, wide, x, packed, first, last, scratch, finish, out);
 }
+
+/* `count` additions that wait for each other, one a cycle on any processor: how long a cycle takes, for benchmarks. */
+EXPORT uint64_t modicum_low_bit_additions(uint64_t count) {
+    uint64_t sum = count;
+    for (uint64_t i = 0; i < count; ++i) {
+        sum += i;
+#if defined(__GNUC__)
+        __asm__ volatile("" : "+r"(sum)); /* no closed form, please */
+#endif
+    }
+    return sum;
+}
