@@ -103,7 +103,16 @@ def test_a_network_on_a_design_is_the_sum_of_its_layers() -> None:
 
 def test_times_are_taken_from_the_rows_of_the_benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     rows = [{"kernel": "binary-avx2", "shape": "64x56x56", "ms": 0.25, "ratio_vs_int8": 3.0, "macs_per_cycle": 200}]
-    assert timed_figures(rows)["layer_ms binary-avx2 64x56x56"]["value"] == 0.25
+    peers = [
+        {"kernel": "int8-onednn", "shape": "64x56x56", "ms": 0.75, "fastest_int8": True},
+        {"kernel": "int8-fbgemm", "shape": "64x56x56", "ms": 0.9, "fastest_int8": False},
+        {"kernel": "exact16-avx2", "shape": "64x56x56", "ms": 0.5, "activation_bits": 3},
+    ]
+    figures = timed_figures([*rows, *peers])
+    assert {name: figure["value"] for name, figure in figures.items()} == {
+        "layer_ms binary-avx2 64x56x56": 0.25, "layer_ms int8-onednn 64x56x56": 0.75, "layer_ms int8 64x56x56": 0.75,
+        "layer_ms int8-fbgemm 64x56x56": 0.9,
+    }  # fmt: skip
     monkeypatch.setattr(machine_rows, "_timed", lambda: timed_figures(rows))
     there = Row("64x56x56, AVX2", "low-bit-conv", kind="layer_ms", branch="binary-avx2", bucket="64x56x56")
     assert measure_machine(there, Machine("low_bit_conv"))["value"] == 0.25

@@ -24,14 +24,14 @@ class Timed:
 KERNELS = (
     Timed("8-bit sums, AVX2", "binary-avx2", 0),
     Timed("8-bit sums, AVX-512 VBMI", "binary-avx512vbmi"),
-    Timed("32-bit sums, AVX2", "exact32-avx2", 1),
+    Timed("32-bit sums, AVX2", "int32-avx2", 1),
     Timed("fastest int8 of other libraries", "int8"),
 )
 SCALAR = (
-    Timed("packed, table of sums", "swar-table"),
+    Timed("packed, table of sums", "swar"),
     Timed("packed, buffer bit", "swar-buffer", 0),
-    Timed("plain loop", "naive", 1),
-    Timed("loop in blocks", "blocked"),
+    Timed("plain loop", "scalar", 1),
+    Timed("loop in blocks", "scalar-blocked"),
 )
 
 
