@@ -18,6 +18,7 @@ from torch import Tensor
 from modicum.errors import ConfigError
 from modicum.quantization.carries import carries_of_sums, count_negatives
 from modicum.quantization.cyclic import cyclic, wrap
+from modicum.quantization.integer.buffers import empty
 from modicum.quantization.integer.operations import OPERATIONS, operate
 from modicum.quantization.integer.pointwise import Pointwise, Range, max_pool
 from modicum.quantization.integer.steps import Step
@@ -91,7 +92,9 @@ def run_kernel(x: Codes, packed: Packed, finish: Finish, threads: int) -> npt.ND
     """A low-bit layer on codes (B, H, W, C), or (B, D) for a linear one."""
     if x.ndim == 2:
         return convolve(x[:, None, None, :], packed, finish, threads)[:, 0, 0, :]
-    return convolve(x, packed, finish, threads)
+    shape, _ = packed.resized(x.shape)
+    out = empty((shape.batch, shape.out_height, shape.out_width, shape.out_channels), finish.dtype)
+    return convolve(x, packed, finish, threads, out)
 
 
 def _low_bit(step: Step, codes: tuple[int, ...], threads: int) -> Bound:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from modicum.kernels import library
+from modicum.quantization.integer.buffers import empty
 
 Floats = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint8]
@@ -86,8 +87,8 @@ class Pointwise(NamedTuple):
             return self.slowly(x, y)
         x = np.ascontiguousarray(x)
         y = None if y is None else np.ascontiguousarray(y)
-        numbers = np.empty(x.shape, np.float32) if self.numbers else None
-        codes = np.empty(x.shape, np.uint8) if self.codes is not None else None
+        numbers = empty(x.shape, np.float32) if self.numbers else None
+        codes = empty(x.shape, np.uint8) if self.codes is not None else None
         given = self.codes or Range(1.0, 0, 0)
         arrays = (x, self.scale, self.shift, y, numbers, codes)
         channels = x.shape[-1]
@@ -140,7 +141,7 @@ def max_pool(x: npt.NDArray[Any], options: Mapping[str, Any]) -> npt.NDArray[Any
     if found is None:
         return _pooled_slowly(x, (height, width), kernel, stride, pad, dilation)
     x = np.ascontiguousarray(x)
-    out = np.empty((batch, height, width, channels), x.dtype)
+    out = empty((batch, height, width, channels), x.dtype)
     name = "modicum_low_bit_pool_codes" if x.dtype == np.uint8 else "modicum_low_bit_pool_numbers"
     sizes = _Pool(*x.shape, height, width, *kernel, *stride, *pad, *dilation)
     getattr(found, name)(sizes, x.ctypes.data, out.ctypes.data)
