@@ -1,4 +1,4 @@
-"""Two thousand random layers from Python: every kernel that runs here gives what numpy gives, bit for bit.
+"""Two thousand random shapes from Python: every kernel that runs here gives what numpy gives, bit for bit.
 
 The same from C, where reads and writes outside of buffers are seen too: test_fuzz_slow.py.
 """
@@ -16,59 +16,55 @@ from hypothesis import strategies as st
 
 from modicum.quantization.kernels import EXACT, SIGNED, Finish, Shape, convolve, kernels, pack
 
-OTHERS = [name for name in kernels() if name != "numpy" and "carry" not in name]  # carries let through: test_swar.py
+# Carries let through make other sums: test_swar.py. Scalar loops are there to be compared with, and take long.
+OTHERS = [name for name in kernels() if name != "numpy" and "carry" not in name and "scalar" not in name]
 VALUES = {"binary": [-1, 1], "ternary": [-1, 0, 1], "int8": list(range(-128, 128))}
-SIDE = st.tuples(
-    st.integers(0, 9),  # size
-    st.integers(1, 4),  # of the kernel
-    st.one_of(st.integers(1, 3), st.sampled_from([17, 2**16 + 1, 2**31, 2**40])),  # stride
-    st.integers(0, 3),  # padding
-    st.one_of(st.integers(1, 3), st.sampled_from([11, 2**31])),  # dilation
-)
-LAYER = st.fixed_dictionaries(
-    {
-        "seed": st.integers(0, 2**32 - 1),
-        "batch": st.sampled_from([0, 1, 1, 1, 2, 3]),
-        "sides": st.tuples(SIDE, SIDE),
-        "depth": st.one_of(st.integers(1, 13), st.sampled_from([16, 29, 48, 65])),
-        "outs": st.one_of(st.integers(1, 13), st.sampled_from([16, 31, 32, 47, 64, 130])),
-        "groups": st.sampled_from([1, 1, 1, 2, 3]),
-        "kind": st.sampled_from(["binary", "ternary", "int8"]),
-        "bits": st.sampled_from([2, 4, 7, 8, 8, 9, 12, 16, EXACT]),
-        "code_bits": st.integers(1, SIGNED),
-        "always_wide": st.booleans(),
-        "finish": st.sampled_from(["sums", "codes", "numbers"]),
-        "cyclic": st.sampled_from(["none", "smooth", "absolute", "relu"]),
-        "slope": st.sampled_from([1.0, 2.0, 2.3, 10.0]),
-        "top": st.sampled_from([1, 7, 255]),
-        "relu": st.booleans(),
-        "threads": st.sampled_from([1, 1, 1, 2, 3]),
-    }
-)
+SIZE, KERNEL, PADDING = st.integers(0, 9), st.integers(1, 4), st.integers(0, 3)
+STRIDE = st.sampled_from([1, 1, 1, 2, 2, 3, 17, 2**16 + 1, 2**31, 2**40])
+DILATION = st.sampled_from([1, 1, 1, 1, 2, 2, 3, 11, 2**31])
+BATCH = st.sampled_from([0, 1, 1, 1, 1, 2, 3])
+DEPTH = st.sampled_from([*range(1, 14), 16, 29, 48, 65])
+OUTS = st.sampled_from([*range(1, 14), 16, 31, 32, 47, 64, 130])
+GROUPS = st.sampled_from([1, 1, 1, 1, 2, 3])
+SIDES = (SIZE, SIZE, KERNEL, KERNEL, STRIDE, STRIDE, PADDING, PADDING, DILATION, DILATION)
+BITS = [2, 4, 7, 8, 8, 9, 12, 16, EXACT]
 
 
-def drawn(d):
-    """Codes, weights, shape, `wide` and what becomes of the sums."""
-    rng = np.random.default_rng(d["seed"])
-    sizes, kernel, stride, padding, dilation = zip(*d["sides"], strict=True)
-    x_shape = (d["batch"], *sizes, d["depth"] * d["groups"])
-    weights = rng.choice(VALUES[d["kind"]], (d["outs"] * d["groups"], *kernel, d["depth"])).astype(np.int8)
-    x = rng.integers(0, 256 if d["code_bits"] == SIGNED else 2 ** d["code_bits"], x_shape).astype(np.uint8)
-    shape = Shape.of(x_shape, weights.shape, stride, padding, dilation, d["groups"])
-    unit, scale, shift = (rng.normal(size=(3, len(weights))) * [[1], [0.5], [20]]).astype(np.float32)
-    cyclic = "none" if d["bits"] == EXACT else d["cyclic"]
-    finish = Finish(d["finish"], d["bits"], cyclic, d["slope"], d["top"], d["relu"], unit, scale, shift)
-    wide = d["code_bits"] if d["bits"] > 8 or d["kind"] == "int8" or d["always_wide"] else 0
-    return x, weights, shape, wide, finish
+def shape_of(batch, depth, outs, groups, *sides):
+    size, kernel, stride, padding, dilation = (sides[i : i + 2] for i in range(0, 10, 2))
+    form = (stride, padding, dilation, groups)
+    return Shape.of((batch, *size, depth * groups), (outs * groups, *kernel, depth), *form)
+
+
+def drawn(shape, rng):
+    """Codes, weights, their kind, `wide` and what becomes of the sums."""
+    kind, bits, code_bits = rng.choice([*VALUES]), int(rng.choice(BITS)), int(rng.integers(1, SIGNED + 1))
+    s = shape
+    outs, depth = s.out_channels, s.channels // s.groups
+    weights = rng.choice(VALUES[kind], (outs, s.kernel_h, s.kernel_w, depth)).astype(np.int8)
+    top = 256 if code_bits == SIGNED else 2**code_bits
+    x = rng.integers(0, top, (s.batch, s.height, s.width, s.channels)).astype(np.uint8)
+    unit, scale, shift = (rng.normal(size=(3, outs)) * [[1], [0.5], [20]]).astype(np.float32)
+    cyclic = "none" if bits == EXACT else str(rng.choice(["none", "smooth", "absolute", "relu"]))
+    output, relu = str(rng.choice(["sums", "codes", "numbers"])), bool(rng.integers(2))
+    slope, largest = float(rng.choice([1.0, 2.0, 2.3, 10.0])), int(rng.choice([1, 7, 255]))
+    finish = Finish(output, bits, cyclic, slope, largest, relu, unit, scale, shift)
+    return x, weights, str(kind), code_bits if bits > 8 or kind == "int8" or rng.integers(2) else 0, finish
 
 
 @settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(LAYER)
-def test_two_thousand_layers(d):
-    x, weights, shape, wide, finish = drawn(d)
-    expected = convolve(x, pack(weights, d["kind"], shape, wide, "numpy", bits=finish.bits), finish)
+@given(st.tuples(BATCH, DEPTH, OUTS, GROUPS, *SIDES), st.integers(0, 2**32 - 1))
+def test_two_thousand_shapes(sizes, seed):
+    rng = np.random.default_rng(seed)
+    shape = shape_of(*sizes)
+    x, weights, kind, wide, finish = drawn(shape, rng)
+    expected = convolve(x, pack(weights, kind, shape, wide, "numpy", bits=finish.bits), finish)
+    threads = int(rng.choice([1, 1, 1, 2, 3]))
     for kernel in OTHERS:
-        got = convolve(x, pack(weights, d["kind"], shape, wide, kernel, bits=finish.bits), finish, d["threads"])
+        packed = pack(weights, kind, shape, wide, kernel, bits=finish.bits)
+        if packed.kernel != kernel:  # does not support this layer: the one that stands in has its own turn
+            continue
+        got = convolve(x, packed, finish, threads)
         assert got.dtype == expected.dtype
         assert got.tobytes() == expected.tobytes(), kernel
 
