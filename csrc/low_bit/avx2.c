@@ -172,7 +172,7 @@ static void finish_tile(const call *c, const low_bit_pass *pass, const low_bit_k
 
 /* All tiles of a band in one pass; `row`: the band's first, or -1 where another pass follows. */
 static void go_over(const call *c, const low_bit_pass *pass, int64_t kinds, tile_function *tile, int64_t row, int64_t block) {
-    int64_t widest = c->wide ? WIDE_PIXELS : PIXELS, pitch = c->wide ? WIDE_BYTES : BLOCK;
+    int64_t widest = PIXELS, pitch = c->wide ? WIDE_BYTES : BLOCK;
     for (int64_t k = 0; k < kinds; ++k) {
         const low_bit_kind *kind = c->kinds + k;
         int64_t left = kind->count;

@@ -38,24 +38,21 @@ static INLINE void look_up_one(__m256i *sum, __m256i table, __m256i index, const
     }
 }
 
-/* `slots` slots in a row: tables from at[p] on, indices from `w` on. */
-static INLINE void look_up(const uint8_t *const *at, int64_t from, const uint8_t *w, int64_t slots, __m256i (*sum)[2],
-                           const int pixels, const int blocks, const int ternary) {
-    for (int64_t end = from + slots * TABLE; from < end; from += TABLE) {
+/* `slots` slots in a row: tables from at[p] on, indices from `w` on, `step` bytes from slot to slot. */
+static INLINE void look_up(const uint8_t *const *at, int64_t from, const uint8_t *w, int64_t slots, const int64_t step,
+                           __m256i (*sum)[2], const int pixels, const int blocks, const int minus) {
+    for (int64_t end = from + slots * TABLE; from < end; from += TABLE, w += step) {
+        __m256i index[2];
         UNROLL
-        for (int minus = 0; minus <= ternary; ++minus, w += 32 * blocks) {
-            __m256i index[2];
+        for (int b = 0; b < blocks; ++b) {
+            index[b] = _mm256_load_si256((const __m256i *)(w + 32 * b));
+        }
+        UNROLL
+        for (int p = 0; p < pixels; ++p) {
+            __m256i table = both_lanes(_mm_loadu_si128((const __m128i *)(at[p] + from)));
             UNROLL
             for (int b = 0; b < blocks; ++b) {
-                index[b] = _mm256_load_si256((const __m256i *)(w + 32 * b));
-            }
-            UNROLL
-            for (int p = 0; p < pixels; ++p) {
-                __m256i table = both_lanes(_mm_loadu_si128((const __m128i *)(at[p] + from)));
-                UNROLL
-                for (int b = 0; b < blocks; ++b) {
-                    look_up_one(&sum[p][b], table, index[b], minus);
-                }
+                look_up_one(&sum[p][b], table, index[b], minus);
             }
         }
     }
@@ -76,7 +73,7 @@ static INLINE void tile_of(const low_bit_pass *pass, const low_bit_kind *kind, c
     int64_t columns = kind->columns.last - kind->columns.first, runs = pass->column_step > 1 ? columns : columns > 0;
     for (int64_t unit = pass->first_unit; unit < pass->last_unit; ++unit) {
         int64_t slots = slots_of(pass->channels, unit), run = pass->column_step > 1 ? slots : columns * slots;
-        int64_t slot_bytes = 32 * blocks * (1 + ternary);
+        const int64_t slot_bytes = 32 * blocks * (1 + ternary);
         const uint8_t *at[PIXELS], *weights = pass->weights + unit * pass->unit_weights;
         UNROLL
         for (int p = 0; p < pixels; ++p) {
@@ -86,7 +83,10 @@ static INLINE void tile_of(const low_bit_pass *pass, const low_bit_kind *kind, c
             const uint8_t *w = weights + (ky * pass->kernel_w + kind->columns.first) * slots * slot_bytes;
             int64_t from = (ky - kind->rows.first) * pass->row_step * slots * TABLE;
             for (int64_t i = 0; i < runs; ++i, w += run * slot_bytes, from += pass->column_step * slots * TABLE) {
-                look_up(at, from, w, run, sum, pixels, blocks, ternary);
+                look_up(at, from, w, run, slot_bytes, sum, pixels, blocks, 0);
+                if (ternary) { /* what is taken away stands behind what is added */
+                    look_up(at, from, w + 32 * blocks, run, slot_bytes, sum, pixels, blocks, 1);
+                }
             }
         }
     }

@@ -4,16 +4,15 @@
  * two planes of four bits, sum = low + 16 high.
  *
  * Widening is three instructions: with e and o the even and odd bytes, whole += e + 256 o (the register read as words) and
- * odd += o; at the end the even channels are whole - 256 odd, all modulo 2^16.
+ * odd += o; at the end the even channels are whole - 256 odd, all modulo 2^16. Both wait in memory, the sums of bytes in registers.
  */
 #ifndef MODICUM_LOW_BIT_AVX2_WIDE_H
 #define MODICUM_LOW_BIT_AVX2_WIDE_H
 
 #include "avx2_lookup.h"
 
-#define WIDEST_PLANE 6           /* bits of codes up to which four of them fit a byte */
-#define WIDE_PIXELS 2            /* and 2 blocks by 3 sums: twelve registers */
-#define WIDE_BYTES (4 * 32)      /* a pixel's sums: whole and odd of two blocks */
+#define WIDEST_PLANE 6      /* bits of codes up to which four of them fit a byte */
+#define WIDE_BYTES (4 * 32) /* a pixel's sums: whole and odd of two blocks */
 
 /* Look-ups after which sums of bytes must be widened, for codes of so many bits. */
 static INLINE int64_t look_ups_of(int wide) {
@@ -21,61 +20,51 @@ static INLINE int64_t look_ups_of(int wide) {
     return 255 / (4 * (((int64_t)1 << bits) - 1));
 }
 
-/* Up to look_ups_of slots, added or taken away. */
-static INLINE void look_up_wide(const uint8_t *const *at, int64_t from, const uint8_t *w, int64_t slots, int64_t slot_bytes,
-                                __m256i (*whole)[2], __m256i (*odd)[2], const int pixels, const int minus) {
-    __m256i sum[WIDE_PIXELS][2];
+/* Up to look_ups_of slots, added to or taken away from sums in memory. */
+static INLINE void look_up_wide(const uint8_t *const *at, int64_t from, const uint8_t *w, int64_t slots, const int64_t step,
+                                __m256i *place, const int pixels, const int minus) {
+    __m256i sum[PIXELS][2];
+    UNROLL
     for (int p = 0; p < pixels; ++p) {
         sum[p][0] = sum[p][1] = _mm256_setzero_si256();
     }
-    for (int64_t end = from + slots * TABLE; from < end; from += TABLE, w += slot_bytes) {
-        __m256i index[2];
-        for (int b = 0; b < 2; ++b) {
-            index[b] = _mm256_load_si256((const __m256i *)(w + 32 * b));
-        }
-        for (int p = 0; p < pixels; ++p) {
-            __m256i table = both_lanes(_mm_loadu_si128((const __m128i *)(at[p] + from)));
-            for (int b = 0; b < 2; ++b) {
-                sum[p][b] = _mm256_add_epi8(sum[p][b], _mm256_shuffle_epi8(table, index[b]));
-            }
-        }
-    }
+    look_up(at, from, w, slots, step, sum, pixels, 2, 0);
+    UNROLL
     for (int p = 0; p < pixels; ++p) {
-        for (int b = 0; b < 2; ++b) {
+        UNROLL
+        for (int b = 0; b < 2; ++b, place += 2) {
             __m256i high = _mm256_srli_epi16(sum[p][b], 8);
-            whole[p][b] = minus ? _mm256_sub_epi16(whole[p][b], sum[p][b]) : _mm256_add_epi16(whole[p][b], sum[p][b]);
-            odd[p][b] = minus ? _mm256_sub_epi16(odd[p][b], high) : _mm256_add_epi16(odd[p][b], high);
+            place[0] = minus ? _mm256_sub_epi16(place[0], sum[p][b]) : _mm256_add_epi16(place[0], sum[p][b]);
+            place[1] = minus ? _mm256_sub_epi16(place[1], high) : _mm256_add_epi16(place[1], high);
         }
     }
 }
 
-/* One run of slots in pieces of at most `each`. */
+/* One run of slots in even pieces of at most `each`. */
 static INLINE void run_wide(const uint8_t *const *at, int64_t from, const uint8_t *w, int64_t slots, int64_t each,
-                            __m256i (*whole)[2], __m256i (*odd)[2], const int pixels, const int ternary) {
-    int64_t slot_bytes = BLOCK * (1 + ternary);
-    for (int64_t n; slots > 0; slots -= n, from += n * TABLE, w += n * slot_bytes) {
-        n = low_bit_at_most(slots, each);
-        look_up_wide(at, from, w, n, slot_bytes, whole, odd, pixels, 0);
+                            __m256i *place, const int pixels, const int ternary) {
+    const int64_t step = BLOCK * (1 + ternary);
+    for (int64_t pieces = (slots + each - 1) / each, n; pieces > 0; --pieces, slots -= n, from += n * TABLE, w += n * step) {
+        n = (slots + pieces - 1) / pieces;
+        look_up_wide(at, from, w, n, step, place, pixels, 0);
         if (ternary) {
-            look_up_wide(at, from, w + BLOCK, n, slot_bytes, whole, odd, pixels, 1);
+            look_up_wide(at, from, w + BLOCK, n, step, place, pixels, 1);
         }
     }
 }
 
 static INLINE void wide_tile_of(const low_bit_pass *pass, const low_bit_kind *kind, const int64_t *cell, uint8_t *sums,
                                 const int pixels, const int ternary) {
-    __m256i whole[WIDE_PIXELS][2], odd[WIDE_PIXELS][2], *place = (__m256i *)sums;
-    for (int i = 0; i < 2 * pixels; ++i) {
-        __m256i a = pass->fresh ? _mm256_setzero_si256() : place[2 * i];
-        __m256i b = pass->fresh ? _mm256_setzero_si256() : place[2 * i + 1];
-        whole[i / 2][i % 2] = pass->shift ? _mm256_slli_epi16(a, 4) : a;
-        odd[i / 2][i % 2] = pass->shift ? _mm256_slli_epi16(b, 4) : b;
+    __m256i *place = (__m256i *)sums;
+    for (int i = 0; i < 4 * pixels && (pass->fresh || pass->shift); ++i) {
+        place[i] = pass->fresh ? _mm256_setzero_si256() : _mm256_slli_epi16(place[i], 4);
     }
     int64_t columns = kind->columns.last - kind->columns.first, runs = pass->column_step > 1 ? columns : columns > 0;
     for (int64_t unit = pass->first_unit; unit < pass->last_unit; ++unit) {
         int64_t slots = slots_of(pass->channels, unit), run = pass->column_step > 1 ? slots : columns * slots;
-        int64_t slot_bytes = BLOCK * (1 + ternary);
-        const uint8_t *at[WIDE_PIXELS], *weights = pass->weights + unit * pass->unit_weights;
+        const int64_t slot_bytes = BLOCK * (1 + ternary);
+        const uint8_t *at[PIXELS], *weights = pass->weights + unit * pass->unit_weights;
+        UNROLL
         for (int p = 0; p < pixels; ++p) {
             at[p] = pass->tables + unit * pass->unit_bytes + cell[p] * slots * TABLE;
         }
@@ -83,23 +72,22 @@ static INLINE void wide_tile_of(const low_bit_pass *pass, const low_bit_kind *ki
             const uint8_t *w = weights + (ky * pass->kernel_w + kind->columns.first) * slots * slot_bytes;
             int64_t from = (ky - kind->rows.first) * pass->row_step * slots * TABLE;
             for (int64_t i = 0; i < runs; ++i, w += run * slot_bytes, from += pass->column_step * slots * TABLE) {
-                run_wide(at, from, w, run, pass->look_ups, whole, odd, pixels, ternary);
+                run_wide(at, from, w, run, pass->look_ups, place, pixels, ternary);
             }
         }
-    }
-    for (int i = 0; i < 2 * pixels; ++i) {
-        place[2 * i] = whole[i / 2][i % 2];
-        place[2 * i + 1] = odd[i / 2][i % 2];
     }
 }
 
 #define WIDE_TILES(NAME, TERNARY)                                                                                      \
     static void NAME(const low_bit_pass *pass, const low_bit_kind *kind, const int64_t *cell, uint8_t *sums,           \
                      int64_t pixels) {                                                                                 \
-        if (pixels == 1) {                                                                                             \
-            wide_tile_of(pass, kind, cell, sums, 1, TERNARY);                                                          \
-        } else {                                                                                                       \
-            wide_tile_of(pass, kind, cell, sums, 2, TERNARY);                                                          \
+        switch (pixels) {                                                                                              \
+        case 1: wide_tile_of(pass, kind, cell, sums, 1, TERNARY); break;                                               \
+        case 2: wide_tile_of(pass, kind, cell, sums, 2, TERNARY); break;                                               \
+        case 3: wide_tile_of(pass, kind, cell, sums, 3, TERNARY); break;                                               \
+        case 4: wide_tile_of(pass, kind, cell, sums, 4, TERNARY); break;                                               \
+        case 5: wide_tile_of(pass, kind, cell, sums, 5, TERNARY); break;                                               \
+        default: wide_tile_of(pass, kind, cell, sums, 6, TERNARY);                                                     \
         }                                                                                                              \
     }
 
