@@ -5,6 +5,7 @@ By hand:  python tests/quantization/test_fuzz_slow.py SEED LAYERS [COMPILER]
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from test_fuzz import SCRIPT
 
 SOURCES = Path(__file__).parents[2] / "csrc" / "low_bit"
 FLAGS = [
@@ -102,6 +104,35 @@ def test_layers_on_64_bit_arm(tmp_path: Path) -> None:
         pytest.skip(f"{CROSS} and {EMULATOR} are needed")
     program = build(compiler, tmp_path, ["-static"], x86=False)
     check_all_were_run(fuzz([emulator, str(program)], 3, 2_000), 2_000, "neon")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiler", ["gcc", "clang-14"])
+def test_the_library_builds_without_warnings_and_gives_what_numpy_gives(tmp_path: Path, compiler: str) -> None:
+    """As pip builds it, and in a copy of the package."""
+    found, cmake = shutil.which(compiler), shutil.which("cmake")
+    if found is None or cmake is None:
+        pytest.skip(f"{compiler} and cmake are needed")
+    root = SOURCES.parents[1]
+    built = tmp_path / "build"
+    configure = [cmake, "-S", str(root), "-B", str(built), "-DCMAKE_BUILD_TYPE=Release", f"-DCMAKE_C_COMPILER={found}"]
+    for command in (configure, [cmake, "--build", str(built)]):
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "warning:" not in done.stderr
+    shutil.copytree(
+        root / "src" / "modicum", tmp_path / "modicum", ignore=shutil.ignore_patterns("_kernels*", "__pycache__")
+    )
+    (library,) = built.glob("_kernels.*")
+    shutil.copy(library, tmp_path / "modicum")
+    results = set()
+    for kernel in ("", "swar-table", "portable", "numpy"):
+        surroundings = os.environ | {"MODICUM_KERNELS": kernel, "PYTHONPATH": str(tmp_path)}
+        done = subprocess.run([sys.executable, "-c", SCRIPT], env=surroundings, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.split()[0] == (kernel or done.stdout.split()[0])
+        results.add(done.stdout.split()[-1])
+    assert len(results) == 1
 
 
 @pytest.mark.soak
