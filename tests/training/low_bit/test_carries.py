@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from modicum.configs import Quantize
+from modicum.configs import Quantize, Train
 from modicum.errors import ConfigError
 from modicum.models import load_encoder
 from modicum.quantization.layers import low_bit_layers
@@ -17,6 +17,7 @@ from modicum.training.low_bit.pipeline import quantize
 from modicum.training.low_bit.stages import Stage
 from modicum.training.low_bit.subject import Penalties
 from modicum.training.runs import read_record
+from modicum.training.trainer import train
 
 Asking = Callable[..., Quantize]
 
@@ -62,9 +63,17 @@ def test_hybrid_stops_where_more_than_the_drop_is_lost_and_goes_on_from_before(m
     assert [call[3].carried for call in script.calls] == [frozenset("b"), frozenset("ba"), frozenset("b")]
 
 
-def test_hybrid_without_validation_is_refused(monkeypatch: pytest.MonkeyPatch):
-    with pytest.raises(ConfigError, match="validates nothing; take simulate"):
-        carried(monkeypatch, "hybrid", [None])
+def test_hybrid_without_validation_is_refused_before_any_training(asking: Asking, tmp_path: Path):
+    run = tmp_path / "run"
+    train(
+        Train(
+            "digits", str(run), backbone="conv4-32", image_size=16, ways=3, queries=3, batch=1, steps=1,
+            tensorboard=False, threads=1,
+        )
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="validates nothing; take simulate or buffer"):
+        quantize(asking(run, carries="hybrid"))
+    assert not (tmp_path / "out").exists()
 
 
 def flags(run: Path) -> dict[str, int]:

@@ -79,7 +79,11 @@ def begun(asked: Quantize) -> Begun:
     _check_kind(asked.run, config)
     whole, spec = str(record["encoder"]["backbone"]), ImageSpec(**record["encoder"]["spec"])
     backbone, form = split_low_bit(whole)
-    tensors, _ = read_checkpoint(checkpoint_of(asked.run))
+    tensors, found = read_checkpoint(checkpoint_of(asked.run))
+    require(
+        asked.carries != "hybrid" or found["best"] is not None,
+        f"carries: hybrid stops where validation falls, and {asked.run} validates nothing; take simulate or buffer",
+    )
     require(
         form is None or _only_weights(asked, form, tensors),
         f"run: {asked.run} is of low-bit layers already ({whole}); begin with the run that it was made from, or with one of "

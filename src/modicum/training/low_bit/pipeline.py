@@ -111,8 +111,7 @@ def _carry(asked: Quantize, begin: Begun, stages: Stages, each: int, say: Callab
     """Let carries through layer by layer, in ascending order of their variance, then train on with all as they are to be."""
     out, codes = Path(asked.out), stages.done[-1]
     hybrid = asked.carries == "hybrid"
-    if hybrid and codes.validation is None:
-        raise ConfigError("carries: hybrid stops where validation falls, and the run validates nothing; take simulate")
+    assert codes.validation is not None or not hybrid  # `begun` has asked for it
     order = _order(begin, stages, out)
     every = Penalties(asked.penalty, asked.carry_penalty)
     through: list[str] = []
