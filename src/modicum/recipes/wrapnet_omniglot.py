@@ -9,7 +9,8 @@ Target: nothing published; rows say accuracy, bytes of the file, and millisecond
 28x28, Vinyals split with rotations as classes of their own; 20-way 1-shot training tasks with 5 queries a class, Adam at
 1e-3 brought to 0 along a cosine; the network begun from is trained for 1,000 steps (full: 60-way, 20,000 steps, halving).
 Then come 400 steps of weights alone, 100 of warm-up and 300 on codes (full: 5,000, 2,500, 5,000); the float twin takes as
-many steps more. The first convolution stays float. Latencies are of this machine.
+many steps more. Rates of these stages fall along a cosine too (full: as published). The first convolution stays float.
+Latencies are of this machine.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def _quantised(shown: str) -> Options:
         steps = (0, 0, pre + warm + last) if is_float else (pre, warm, last)
         found[scale] = Quantize(
             run=RUN + START, out="", pretrain_steps=steps[0], warmup_steps=steps[1], steps=steps[2],
-            calibration=32 if scale == "smoke" else 1_000, measure=False, **form,
+            schedule="wrapnet" if scale == "full" else "cosine", calibration=32 if scale == "smoke" else 1_000,
+            measure=False, **form,
         )  # fmt: skip
     return found
 
