@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -126,12 +125,18 @@ def run_saved(name: str, path: str) -> None:
     if name.startswith("int8-"):
         torch.backends.quantized.engine = name.removeprefix("int8-")
     x = torch.rand(1, *SHAPE)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = resident("VmRSS")
     network = IntegerNetwork.load(path) if name in FORMS else torch.jit.load(path)
     with torch.inference_mode():
         for _ in range(3):
             network(x)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print(resident("VmHWM") - before)
+
+
+def resident(name: str) -> float:
+    """Memory of this process in MiB, as Linux counts it: VmRSS now, VmHWM at most so far."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
 def quartiles(values: list[float]) -> list[float]:
