@@ -13,11 +13,20 @@ from torch import nn
 from modicum.backbones.encoder import Encoder, ImageSpec, build_encoder
 from modicum.errors import DataError
 from modicum.quantization.calibration import calibrate
-from modicum.quantization.layers import Arithmetic, LowBitLinear, low_bit_layers, set_stage
+from modicum.quantization.layers import (
+    BUFFER,
+    Arithmetic,
+    LowBitLinear,
+    low_bit_layers,
+    set_carry,
+    set_stage,
+    simulate_carries,
+    watching,
+)
 from modicum.recipes import machine_rows
 from modicum.recipes.deployed import deployed, predict_milliseconds
 from modicum.recipes.hardware_rows import layer_macs, unit_figures
-from modicum.recipes.low_bit_measuring import _counting, _under, code_bits, layer_records
+from modicum.recipes.low_bit_measuring import _counting, _looked, _under, code_bits, layer_records
 from modicum.recipes.machine_rows import measure_machine, timed_figures
 from modicum.recipes.recipe import Machine, Row
 
@@ -140,3 +149,24 @@ def test_a_deployed_low_bit_encoder_is_smaller_and_gives_its_features() -> None:
         assert torch.equal(embed(x), plain(x))
         torch.testing.assert_close(integers(x), few(x), rtol=1e-5, atol=1e-5)
     assert 0 < predict_milliseconds(embed, plain) < 1_000
+
+
+def test_carries_are_those_of_layers_that_let_them_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One layer of 18 lets carries through, one has a buffer bit; mean and deviation are the first one's alone."""
+    encoder = coded("binary-8-smooth-2")
+    layers = low_bit_layers(encoder)
+    first, second = list(layers)[:2]
+    x = torch.randint(0, 256, (6, 3, 16, 16), dtype=torch.uint8)
+    simulate_carries(encoder.backbone, encoder.normalised(x), [first])
+    set_carry(encoder, BUFFER, [second])
+    monkeypatch.setattr("modicum.recipes.low_bit_measuring._pictures", lambda tested, rows: x)
+    loaded = cast(Any, SimpleNamespace(network=SimpleNamespace(encoder=encoder)))
+    figures = _looked("", loaded, layers, cast(Any, SimpleNamespace(rows=list(range(6)))))
+    with torch.no_grad(), watching(penalties=False, carries=True) as watch:
+        encoder(x)
+    counts = next(record for record in watch.records if record.name == first)
+    assert counts.carry_mean is not None
+    assert counts.carry_deviation is not None
+    assert figures["carry mean"]["value"] == pytest.approx(float(counts.carry_mean))
+    assert figures["carry deviation"]["value"] == pytest.approx(float(counts.carry_deviation))
+    assert figures["bits"]["value"] == 3

@@ -7,7 +7,8 @@
 | low_bit carries | carries let through in every layer; means of the carries are those of `CARRIED` training pictures |
 | overflow | sums that leave the accumulator (8 bits where sums are exact), mean over layers, on `LOOKED` test pictures |
 | bits | of the codes, median over layers |
-| carry mean, deviation | of a sum's carries: mean over neurons, root of the neurons' mean variance; mean over layers |
+| carry mean, deviation | of a sum's carries: mean over neurons, root of the neurons' mean variance; mean over layers that \
+let them through |
 
 Overflow counts exact sums of the codes that a layer gets, by a second pass of its arithmetic; a layer whose inputs another
 one's overflow has spoilt is counted on these.
@@ -110,7 +111,7 @@ def accuracy_of(loaded: NeighborhoodsRun, tested: Tested, progress: Progress | N
 
 def _looked(branch: str, loaded: NeighborhoodsRun, layers: Layers, tested: Tested) -> Figures:
     """Overflow, bits and carries on some test pictures; nothing of a network whose activations are float."""
-    from modicum.quantization.layers import CODES, watching
+    from modicum.quantization.layers import CODES, LET_THROUGH, watching
 
     coded = {name: layer for name, layer in layers.items() if int(layer.stage) == CODES}
     if not coded:
@@ -118,9 +119,9 @@ def _looked(branch: str, loaded: NeighborhoodsRun, layers: Layers, tested: Teste
     rates: list[float] = []
     handles = [layer.register_forward_pre_hook(_counting(layer, rates)) for layer in coded.values()]
     encoder = loaded.network.encoder.eval()
-    counted = branch == "carries" or any(int(layer.carry) == 1 for layer in coded.values())
+    through = {name for name, layer in coded.items() if int(layer.carry) == LET_THROUGH}
     try:
-        with torch.inference_mode(), watching(penalties=False, carries=counted) as watch:
+        with torch.inference_mode(), watching(penalties=False, carries=bool(through)) as watch:
             encoder(_pictures(tested, tested.rows[:LOOKED]))
     finally:
         for handle in handles:
@@ -129,8 +130,9 @@ def _looked(branch: str, loaded: NeighborhoodsRun, layers: Layers, tested: Teste
     bits = float(np.median([code_bits(layer) for layer in coded.values()]))
     found = {"overflow": float(np.mean(rates)), "bits": bits}
     figures = {_name(kind, branch): _figure(value, over) for kind, value in found.items()}
-    means = [float(each.carry_mean) for each in watch.records if each.carry_mean is not None]
-    deviations = [float(each.carry_deviation) for each in watch.records if each.carry_deviation is not None]
+    counted = [each for each in watch.records if each.name in through]  # a buffer bit's carries go nowhere
+    means = [float(each.carry_mean) for each in counted if each.carry_mean is not None]
+    deviations = [float(each.carry_deviation) for each in counted if each.carry_deviation is not None]
     if means:
         figures[_name("carry", branch, "mean")] = _figure(float(np.mean(means)), over)
         figures[_name("carry", branch, "deviation")] = _figure(float(np.mean(deviations)), over)
