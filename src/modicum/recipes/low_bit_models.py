@@ -49,7 +49,7 @@ BEFORE, STAGE, LAST, WARM = 1_500, 500, 800, 200
 """Steps of a training at cpu scale: of the first network, of weights alone, of what follows, and of its warm-up."""
 EPOCHS_200 = 78_000
 """200 epochs of 50,000 pictures in batches of 128."""
-LONGER = 5
+LONGER = 10
 """How many times as long the models last that ask what a short training leaves undone."""
 SHARE = 0.02
 """Of the training pictures validate, at every scale."""

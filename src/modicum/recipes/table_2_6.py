@@ -27,8 +27,8 @@ their published numbers as `not run`. From a folder of ImageNet in train/CLASS a
     modicum quantize fp --out wrapnet --optimizer sgd --learning_rate 0.01 --weight_decay 1e-4 \
         --schedule wrapnet-imagenet --penalty 0.001 --penalty_in_warmup
 
-At cpu scale two rows more, "five times as long", say what BWN-QA and WrapNet reach where the stages behind the shared
-pre-training take five times as many steps: layers that fold a fifth of their sums need time to get used to it.
+At cpu scale two rows more, "ten times as long", say what BWN-QA and WrapNet reach where the stages behind the shared
+pre-training take ten times as many steps: layers that fold a fifth of their sums need time to get used to it.
 
 The prose beside the table is the source of the orders. BWN-QA is compared with WrapNet of 8 bits at the same precision of
 activations. "Within two points", "on par" (here: within one point) are orders with a margin.
@@ -80,7 +80,7 @@ def _rows() -> list[Row]:
             if method in ENDS:
                 rows.append(number(f"{shown}, {method}, bits", model(network, method), "bits"))
     rows += [
-        Row(f"{SHOWN[VGG]}, {method}, five times as long", Models(None, name), kind="low_bit", missing="at cpu scale only")
+        Row(f"{SHOWN[VGG]}, {method}, ten times as long", Models(None, name), kind="low_bit", missing="at cpu scale only")
         for method, name in LONG.items()
     ]
     for column, shown in enumerate(ON_IMAGENET, len(SHOWN)):
