@@ -29,10 +29,12 @@
 #if defined(LOW_BIT_EMULATE)
 extern const low_bit_kernel low_bit_emulated;
 #define KERNEL low_bit_emulated
+#define FEWEST 1
 #define KERNEL_NAME "avx512vbmi-emulated"
 static int runs_here(void) { return 1; }
 #else
 #define KERNEL low_bit_avx512vbmi
+#define FEWEST 33 /* for no more than 32, look-ups of 32 lanes twice a cycle (AVX2) do more than half of 64 lanes once */
 #define KERNEL_NAME "avx512vbmi"
 /* Also asks whether the system keeps the registers. */
 static int runs_here(void) {
@@ -49,7 +51,7 @@ typedef struct {
 
 static void make_constants(constants *k) {
     uint8_t byte[64];
-    for (int j = 0; j < GROUP; ++j) { /* whose input is bit j of an entry: bits 0..2 of the low half, 3..5 of the high half */
+    for (int j = 0; j < GROUP; ++j) { /* the input of bit j of an entry: 0..2 of the low half, 3..5 of the high one */
         for (int i = 0; i < 64; ++i) {
             byte[i] = (uint8_t)(i / 8 * GROUP + j);
         }
@@ -78,7 +80,7 @@ static INLINE v64 half_tables(const constants *k, v64 x, int first, int sign) {
     return sign ? v64_sub(v64_look_up(k->end, sum), v64_add(sum, sum)) : sum;
 }
 
-/* Tables of one pixel and group, `pitch` bytes apart. Entry i is entry i mod 8 of its low half plus i / 8 of its high half. */
+/* Tables of one pixel and group, `pitch` bytes apart: entry i mod 8 of its low half plus i / 8 of its high half. */
 static INLINE void make_tables(const constants *k, const uint8_t *x, int64_t in, int sign, uint8_t *to, int64_t pitch) {
     uint8_t low[64];
     for (int64_t c = 0; c < in; c += 8 * GROUP) {

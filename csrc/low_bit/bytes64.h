@@ -1,4 +1,4 @@
-/* 64 bytes as one vector: AVX-512 VBMI, or arrays of bytes with LOW_BIT_EMULATE, so that the kernel can be tested anywhere. */
+/* 64 bytes as one vector: AVX-512 VBMI, or arrays of bytes with LOW_BIT_EMULATE, so that it can be tested anywhere. */
 #ifndef MODICUM_BYTES64_H
 #define MODICUM_BYTES64_H
 

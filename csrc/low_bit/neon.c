@@ -20,6 +20,7 @@
 #define KEPT_VECTOR(vector) __asm__("" : "+w"(vector))
 
 #define KERNEL low_bit_neon
+#define FEWEST 1
 #define KERNEL_NAME "neon"
 static int runs_here(void) { return 1; } /* no 64-bit ARM is without */
 
@@ -46,7 +47,8 @@ static void make_constants(constants *k) {
     }
 }
 
-/* Tables of one pixel and group, `pitch` bytes apart. With `sign` an entry is the sum of all less twice those whose bit is 1. */
+/* Tables of one pixel and group, `pitch` bytes apart. With `sign` an entry is the sum of all less twice those of
+ * its bits. */
 static INLINE void make_tables(const constants *k, const uint8_t *x, int64_t in, int sign, uint8_t *to, int64_t pitch) {
     for (int64_t c = 0; c < in; c += GROUP, to += pitch) {
         vector sum = vector_zero();

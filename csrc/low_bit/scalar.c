@@ -34,7 +34,8 @@ static void pack(const low_bit_shape *s, int weights, int wide, const int8_t *fr
 static int32_t code_of(uint8_t x, int sign) { return (x ^ sign) - sign; }
 
 /* Where the tap of an output pixel lies, or NULL: the group's first channel. */
-static const uint8_t *seen(const low_bit_shape *s, const uint8_t *x, int64_t row, int64_t column, int64_t tap, int64_t group) {
+static const uint8_t *seen(const low_bit_shape *s, const uint8_t *x, int64_t row, int64_t column, int64_t tap,
+                           int64_t group) {
     const int64_t i = row % s->out_height * s->stride_h + tap / s->kernel_w * s->dilation_h - s->pad_h;
     const int64_t j = column * s->stride_w + tap % s->kernel_w * s->dilation_w - s->pad_w;
     if (i < 0 || i >= s->height || j < 0 || j >= s->width) {
@@ -48,9 +49,9 @@ static int64_t scratch_plain(const low_bit_shape *s, int weights, int wide, int6
     return s->out_channels * (int64_t)sizeof(int32_t);
 }
 
-static void convolve_plain(const low_bit_shape *s, int weights, int wide, const uint8_t *x, const void *packed, int64_t first,
-                           int64_t last, void *scratch, const low_bit_finish *finish, void *out) {
-    const int64_t in = s->channels / s->groups, taps = s->kernel_h * s->kernel_w;
+static void convolve_plain(const low_bit_shape *s, int weights, int wide, const uint8_t *x, const void *packed,
+                           int64_t first, int64_t last, void *scratch, const low_bit_finish *finish, void *out) {
+    const int64_t in = s->channels / s->groups, outs = s->out_channels / s->groups, taps = s->kernel_h * s->kernel_w;
     const int sign = wide == LOW_BIT_SIGNED ? 128 : 0;
     int32_t *sums = scratch;
     (void)weights;
@@ -59,7 +60,7 @@ static void convolve_plain(const low_bit_shape *s, int weights, int wide, const 
             const int8_t *w = (const int8_t *)packed + o * taps * in;
             int32_t sum = 0;
             for (int64_t tap = 0; tap < taps; ++tap, w += in) {
-                const uint8_t *from = seen(s, x, at / s->out_width, at % s->out_width, tap, o / (s->out_channels / s->groups));
+                const uint8_t *from = seen(s, x, at / s->out_width, at % s->out_width, tap, o / outs);
                 for (int64_t c = 0; from != NULL && c < in; ++c) {
                     sum += w[c] * code_of(from[c], sign);
                 }
@@ -94,8 +95,8 @@ static INLINE void add_block(const int32_t *field, const int8_t *const w[SIDE], 
     }
 }
 
-static void convolve_blocked(const low_bit_shape *s, int weights, int wide, const uint8_t *x, const void *packed, int64_t first,
-                             int64_t last, void *scratch, const low_bit_finish *finish, void *out) {
+static void convolve_blocked(const low_bit_shape *s, int weights, int wide, const uint8_t *x, const void *packed,
+                             int64_t first, int64_t last, void *scratch, const low_bit_finish *finish, void *out) {
     const int64_t in = s->channels / s->groups, outs = s->out_channels / s->groups, length = taps_of(s);
     const int sign = wide == LOW_BIT_SIGNED ? 128 : 0;
     int32_t *field = scratch, *sums = field + SIDE * s->groups * length;

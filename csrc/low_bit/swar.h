@@ -48,7 +48,8 @@ static INLINE int32_t lane_sum(uint64_t a) {
 
 /* Byte i of word j and byte j of word i change places. */
 static INLINE void transpose8(uint64_t *w) {
-    static const uint64_t keep[3] = {UINT64_C(0x00ff00ff00ff00ff), UINT64_C(0x0000ffff0000ffff), UINT64_C(0x00000000ffffffff)};
+    static const uint64_t keep[3] = {UINT64_C(0x00ff00ff00ff00ff), UINT64_C(0x0000ffff0000ffff),
+                                     UINT64_C(0x00000000ffffffff)};
     for (int stage = 0; stage < 3; ++stage) {
         const int step = 1 << stage, shift = 8 * step;
         for (int i = 0; i < LANES; ++i) {

@@ -1,8 +1,8 @@
 /* Carries let through: eight summands of one output in a 64-bit word, or four in 32 bits as in the dissertation.
  *
- * Words are added whole. A carry out of lane l goes into lane l + 1, the carry out of the last lane is dropped, as processors
- * do; at the end the lanes are added modulo 2^8. A negative product is v + 2^8, made lane by lane, so that only sums carry;
- * a zero product stays zero. With u the sum of the summands read as unsigned, and n the carries that went from one lane into
+ * Words are added whole. A carry out of lane l goes into lane l + 1, the carry out of the last lane is dropped, as
+ * processors do; at the end the lanes are added modulo 2^8. A negative product is v + 2^8, made lane by lane, so that only
+ * sums carry; a zero product stays zero. With u the sum of the summands read as unsigned, and n the carries that went from one lane into
  * the next, the result is mod(u + n, 2^8) = mod(z + n, 2^8). n depends on which summand lies in which lane, not on the order
  * in which words are added: input channel c of the output's group lies in lane c mod 8 (c mod 4), every tap begins a word.
  *

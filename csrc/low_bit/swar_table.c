@@ -6,9 +6,10 @@
  * all taps. A stride is taken apart: inputs of one remainder modulo the stride are a picture of their own.
  *
  * With S the sum of all inputs that an output sees, and N of those whose weight is -1, z = S - 2 N for binary weights: N
- * modulo 2^7, seven bits and a buffer bit in a byte, gives z modulo 2^8. Sums modulo 2^16, and ternary weights (z = S - N - M,
- * M the sum of inputs whose weight is 0 or -1), take lanes of 16 bits, two words for eight pixels; four sums of at most
- * 8 * 255, twice for ternary weights, never fill them, so that only the addition to the accumulator keeps lanes apart.
+ * modulo 2^7, seven bits and a buffer bit in a byte, gives z modulo 2^8. Sums modulo 2^16, and ternary weights (z =
+ * S - N - M, M the sum of inputs whose weight is 0 or -1), take
+ * lanes of 16 bits, two words for eight pixels; four sums of at most 8 * 255, twice for ternary weights, never fill them,
+ * so that only the addition to the accumulator keeps lanes apart.
  */
 #include "swar_table.h"
 
@@ -25,7 +26,8 @@ static int supports(const low_bit_shape *s, int weights, int bits, int wide) {
 }
 
 /* Inputs of the eight lanes at one place of a phase's picture, a word a channel; 0 where all lanes are outside. */
-static int gather(const low_bit_shape *s, const plan *p, const uint8_t *x, int64_t y, int64_t phase, int64_t at, uint64_t *to) {
+static int gather(const low_bit_shape *s, const plan *p, const uint8_t *x, int64_t y, int64_t phase, int64_t at,
+                  uint64_t *to) {
     const uint8_t *pixel[LANES];
     int any = 0;
     for (int l = 0; l < LANES; ++l) {
@@ -92,7 +94,8 @@ static INLINE void look_up(uint64_t *sum, const uint64_t *table, const uint8_t *
 }
 
 /* Everything that the inputs at one place add to: for each group and tap, the outputs `step` places before. */
-static void add_place(const low_bit_shape *s, const plan *p, const places *m, const uint8_t *code, int64_t phase, int64_t at) {
+static void add_place(const low_bit_shape *s, const plan *p, const places *m, const uint8_t *code, int64_t phase,
+                      int64_t at) {
     for (int64_t group = 0; group < s->groups; ++group) {
         const uint64_t *input = m->inputs + group * up(p->in, LANES) * LANES;
         uint64_t even = 0, odd = 0;

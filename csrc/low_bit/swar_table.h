@@ -7,8 +7,9 @@
 #define UNITS 4                    /* tables looked up before an accumulator goes back to memory */
 #define STRIP (INT64_C(1) << 20)   /* bytes of accumulators at a time, unless one row needs more */
 
-/* words: of an accumulator and a table entry. planes: look-ups for a group of channels. pitch: outputs of a row with those
- * beside it that no picture has. halo: steps from the first tap to the last. rows: of a strip. segment: outputs of a lane. */
+/* words: of an accumulator and a table entry. planes: look-ups for a group of channels. pitch: outputs of a row with
+ * those beside it that no picture has. halo: steps from the first tap to the last. rows: of a strip. segment: outputs of
+ * a lane. */
 typedef struct {
     int64_t taps, in, out, words, planes, pitch, halo, rows, segment, group, units;
 } plan;
@@ -31,7 +32,7 @@ static plan planned(const low_bit_shape *s, int weights, int wide) {
     p.rows = p.rows < 1 ? 1 : min64(p.rows, s->out_height < 1 ? 1 : s->out_height);
     p.segment = segment_of(s, p.pitch, p.rows);
     double best = 0;
-    for (int64_t g = 1; g <= 8; ++g) { /* of weights alone: they serve pictures of any size. An entry costs about a look-up */
+    for (int64_t g = 1; g <= 8; ++g) { /* not of the picture: weights serve any size. An entry costs as a look-up */
         const double cost = (double)up(p.in, g) * (1.5 * (double)(1 << g) + (double)(p.taps * p.out * p.planes));
         if (g == 1 || cost < best) {
             best = cost;

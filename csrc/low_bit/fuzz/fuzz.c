@@ -22,7 +22,8 @@ extern const low_bit_kernel low_bit_emulated; /* avx512vbmi.c once more, without
 #define MOST_WORK 400000 /* products of a layer */
 
 static const low_bit_kernel *const kernels[] = {
-    &low_bit_swar_buffer, &low_bit_swar_table, &low_bit_swar_carry, &low_bit_swar_carry_32, &low_bit_scalar, &low_bit_scalar_blocked,
+    &low_bit_swar_buffer, &low_bit_swar_table, &low_bit_swar_carry,
+    &low_bit_swar_carry_32, &low_bit_scalar, &low_bit_scalar_blocked,
 #if defined(__x86_64__) && __has_include("../avx2.c")
     &low_bit_avx2,
 #endif
@@ -169,9 +170,10 @@ static layer draw_layer(void) {
 
 static void print_layer(const layer *l, const char *kernel, uint64_t seed, int64_t number) {
     const int64_t *size = &l->s.batch;
-    fprintf(stderr, "fuzz: %s differs, seed %" PRIu64 " layer %" PRId64 ": weights %d wide %d bits %" PRId64 " output %" PRId64
-            " cyclic %" PRId64 " slope %g rows %" PRId64 "..%" PRId64 "\nshape", kernel, seed, number, l->weights, l->wide,
-            l->finish.bits, l->finish.output, l->finish.cyclic, l->finish.slope, l->first, l->last);
+    fprintf(stderr, "fuzz: %s differs, seed %" PRIu64 " layer %" PRId64 ": weights %d wide %d bits %" PRId64
+            " output %" PRId64 " cyclic %" PRId64 " slope %g rows %" PRId64 "..%" PRId64 "\nshape",
+            kernel, seed, number, l->weights, l->wide, l->finish.bits, l->finish.output, l->finish.cyclic,
+            l->finish.slope, l->first, l->last);
     for (size_t i = 0; i < sizeof l->s / sizeof *size; ++i) {
         fprintf(stderr, " %" PRId64, size[i]);
     }
