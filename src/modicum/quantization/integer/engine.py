@@ -169,6 +169,25 @@ def _pool(step: Step) -> Call:
     return lambda x: as_numbers(max_pool(as_numpy(x), step.options))
 
 
+def _pad(step: Step) -> Call:
+    """Padding that keeps the channels last, which torch's does not for channels."""
+    pad, value = [int(side) for side in step.options["pad"]], step.options["value"]
+
+    def call(x: Tensor) -> Tensor:
+        if x.dim() != 4 or len(pad) > 6 or min(pad) < 0:
+            return operate("pad", [x], step.options)
+        left, right, above, below, before, behind = (pad + [0] * 6)[:6]
+        source = as_numpy(x)
+        batch, height, width, channels = source.shape
+        size = (batch, above + height + below, left + width + right, before + channels + behind)
+        out = empty(size, np.float32)
+        out.fill(value)
+        out[:, above : above + height, left : left + width, before : before + channels] = source
+        return as_numbers(out)
+
+    return call
+
+
 def _code_reshape(x: Codes) -> Codes:
     return x.transpose(0, 3, 1, 2).reshape(len(x), -1) if x.ndim == 4 else x
 
@@ -217,7 +236,7 @@ _SIMPLE: Mapping[str, Callable[[Step], Call]] = {
     "code-pool": lambda step: lambda x: max_pool(x, step.options),
     "code-reshape": lambda step: _code_reshape,
     "code-shift": _shift,
-    **{**dict.fromkeys(OPERATIONS, _operation), "max_pool": _pool},
+    **{**dict.fromkeys(OPERATIONS, _operation), "max_pool": _pool, "pad": _pad},
 }
 
 
