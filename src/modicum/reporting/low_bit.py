@@ -127,10 +127,12 @@ def _told(record: Row, coded: Sequence[tuple[int, Row]]) -> Sentences:
         bits = [row["activation_bits"] for _, row in coded]
         overflow = sum(row["overflow"] * row["outputs"] for _, row in coded) / sum(row["outputs"] for _, row in coded)
         width = coded[0][1]["overflow_of_bits"]
+        alike = len(set(bits)) == 1
+        spread = f"{bits[0]} bits" if alike else f"{min(bits)} to {max(bits)} bits, {median(bits):g} in the median layer"
         told.append((
             "How much overflows?",
             f"{percent(overflow)} of the sums do not fit {width} bits, on {record['pictures']:,} training pictures. "
-            f"Activations have {min(bits)} to {max(bits)} bits, {median(bits):g} in the median layer.",
+            f"Activations have {spread}.",
         ))  # fmt: skip
     network, whole = record["cost"]["network"], record["cost"]["reference"]
     if coded and network["energy"]:
