@@ -19,9 +19,10 @@ Everything else is an estimate between them, and `Cost.published` says which is 
 | another slope or function | not known: no cost |
 
 Table 2.12 gives 37 um^2/Gops for the 3 x 1-bit unit of slope 2, the sum of its parts, where table 2.11's 290 / 8.3 is 34.9;
-totals here are those of tables 2.12 and 2.13. Narrower activations than 3 bits count as 3, for no smaller multiplier was laid out. Only the arithmetic is counted; memory
-is as with any network of such activations. A layer that stays in floating point counts as 8 x 8 bits with a 32-bit
-accumulator, in a design of low-bit layers and in the one it is compared with: a floor, for floating point costs more.
+totals here are those of tables 2.12 and 2.13. Narrower activations than 3 bits count as 3, for no smaller multiplier was
+laid out. Only the arithmetic is counted; memory is as with any network of such activations. A layer that stays in floating
+point counts as 8 x 8 bits with a 32-bit accumulator, in a design of low-bit layers and in the one it is compared with: a
+floor, for floating point costs more.
 """
 
 from __future__ import annotations

@@ -34,9 +34,9 @@ class LayerStatistics:
     """A layer that ran, in order of execution. What does not apply is None.
 
     name: in the module. kind: Conv2d or Linear. shape: of its weights. outputs: neurons of one picture; macs: its
-    multiply-accumulates. stage, carry: as the layer's buffers say, None for a layer in float. weight_bits, bits: of weights and of a sum
-    (None: exact). step, activation_bits, signed: of its inputs' codes. overflow: share of sums beyond `bits_asked`. penalty:
-    R_o. carry_mean, carry_deviation. histogram (BINS,): counts of sums from -2^b to 2^b.
+    multiply-accumulates. stage, carry: as the layer's buffers say, None for a layer in float. weight_bits, bits: of
+    weights and of a sum (None: exact). step, activation_bits, signed: of its inputs' codes. overflow: share of sums
+    beyond `bits_asked`. penalty: R_o. carry_mean, carry_deviation. histogram (BINS,): counts of sums from -2^b to 2^b.
     """
 
     name: str
