@@ -99,3 +99,24 @@ def test_a_dictionary_that_adapts_on_clothing_and_a_table(test_data, tmp_path, m
     (result,) = (tmp_path / "wine-run" / "results").glob("*.json")
     adapted = next(row for row in json.loads(result.read_text())["rows"] if row["branch"] == "adapted")
     assert adapted["rmse"] < y.std()
+
+
+@pytest.mark.slow
+def test_a_network_of_few_bits_on_clothing(test_data, tmp_path, monkeypatch, capsys):
+    """Every command ends with code 0; the file is smaller than the weights, and predicts."""
+    monkeypatch.chdir(tmp_path)
+    some_clothes(test_data, tmp_path)
+    fewer = {
+        "train": ["--steps", "5", "--backbone", "conv4-32"],
+        "quantize": ["--pretrain_steps", "2", "--warmup_steps", "2", "--steps", "2", "--calibration", "40"],
+    }
+    printed = {}
+    for line in block_below("A network of few bits"):
+        words = shlex.split(line)[1:]
+        assert main([*words, *fewer.get(words[0], [])]) == 0, (line, capsys.readouterr().err)
+        printed[" ".join(words[:2])] = capsys.readouterr().out
+    assert "overflow" in printed["quantize float-run"]
+    assert "one.png" in printed["predict small-classifier"]
+    assert (tmp_path / "small.html").stat().st_size > 10_000
+    network = (tmp_path / "small.network").stat().st_size
+    assert network < (tmp_path / "float-run" / "encoder" / "model.safetensors").stat().st_size / 6
