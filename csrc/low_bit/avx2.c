@@ -18,7 +18,7 @@ typedef void tile_function(const low_bit_pass *, const low_bit_kind *, const int
 /* Bytes of the parts of scratch, in the order in which they lie there, and what they follow from. */
 typedef struct {
     low_bit_band band;
-    int64_t planes, width, unit_bytes, plane_bytes, tables, totals, cells, places, kinds, ranges, bases, sums;
+    int64_t planes, width, unit_bytes, plane_bytes, tables, totals, cells, places, kinds, ranges, bases, windows, sums;
 } plan;
 
 static int64_t lines(int64_t bytes) { return (bytes + 63) / 64 * 64; }
@@ -37,6 +37,7 @@ static plan plan_of(const low_bit_shape *s, int weights, int wide, int64_t rows)
     p.kinds = lines(p.band.pixels * (int64_t)sizeof(low_bit_kind));
     p.ranges = lines(p.band.rows * (int64_t)sizeof(low_bit_range));
     p.bases = lines(p.band.rows * (int64_t)sizeof(int64_t));
+    p.windows = p.totals ? lines(p.band.pixels * (int64_t)sizeof(int32_t)) : 0;
     p.sums = p.band.pixels * (wide ? WIDE_BYTES : BLOCK);
     return p;
 }
@@ -47,10 +48,8 @@ static int supports(const low_bit_shape *s, int weights, int bits, int wide) {
     if (weights == LOW_BIT_INT8 || s->groups != 1 || wide == LOW_BIT_SIGNED) {
         return 0;
     }
-    if (wide == 0) {
-        return bits <= 8;
-    }
-    return bits <= 16 || s->kernel_h * s->kernel_w * s->channels * (((int64_t)1 << wide) - 1) <= INT16_MAX;
+    int64_t taps = s->kernel_h * s->kernel_w * s->channels;
+    return wide == 0 ? bits <= 8 : bits <= 16 || taps * (((int64_t)1 << wide) - 1) <= INT16_MAX;
 }
 
 static int64_t slot_bytes(int64_t outs, int weights, int wide) {
@@ -90,7 +89,7 @@ static void pack(const low_bit_shape *s, int weights, int wide, const int8_t *fr
 
 static int64_t scratch_bytes(const low_bit_shape *s, int weights, int wide, int64_t rows) {
     plan p = plan_of(s, weights, wide, rows);
-    return p.tables + p.totals + p.cells + p.places + p.kinds + p.ranges + p.bases + p.sums;
+    return p.tables + p.totals + p.cells + p.places + p.kinds + p.ranges + p.bases + p.windows + p.sums;
 }
 
 /* Tables, and sums of codes where `totals` is not null, of one row of cells; `to`: where the first unit's row lies. */
@@ -98,11 +97,8 @@ static void build_row(const low_bit_shape *s, const plan *p, int weights, int wi
                       int64_t at, int32_t *totals) {
     low_bit_axis columns = low_bit_columns(s);
     int64_t first = 0, last = p->width, step = columns.taps == 1 ? columns.stride : 1;
-    while (first < last && low_bit_input(columns, first) < 0) {
-        ++first;
-    }
-    while (first < last && low_bit_input(columns, last - 1) >= columns.size) {
-        --last;
+    first += first < last && low_bit_input(columns, first) < 0 ? (s->pad_w + s->stride_w - 1) / s->stride_w : 0;
+    for (; first < last && low_bit_input(columns, last - 1) >= columns.size; --last) {
     }
     const uint8_t *x = row + low_bit_input(columns, first) * s->channels;
     for (int64_t plane = 0; plane < p->planes && first < last; ++plane) {
@@ -129,7 +125,7 @@ typedef struct {
     const uint8_t *x, *packed;
     void *out;
     uint8_t *tables, *sums;
-    int32_t *totals;
+    int32_t *totals, *windows; /* of cells, and of all taps of a pixel; NULL where nobody asks */
     int64_t *cells, *places, *bases;
     low_bit_range *ranges;
     low_bit_kind *kinds;
@@ -137,11 +133,10 @@ typedef struct {
 
 static void build(const call *c, int64_t first, int64_t last) {
     const low_bit_shape *s = c->shape;
-    low_bit_axis axis = low_bit_rows(s);
     for (int64_t row = 0; first < last;) {
         low_bit_part part = low_bit_part_of(s, first, last, row);
         for (int64_t cell = part.cells.first; cell < part.cells.last; ++cell, ++row) {
-            int64_t y = low_bit_input(axis, cell);
+            int64_t y = low_bit_input(low_bit_rows(s), cell);
             if (y >= 0 && y < s->height) {
                 const uint8_t *from = c->x + (part.picture * s->height + y) * s->width * s->channels;
                 build_row(s, &c->plan, c->weights, c->wide, from, c->tables, row, c->totals);
@@ -151,8 +146,7 @@ static void build(const call *c, int64_t first, int64_t last) {
     }
 }
 
-static void finish_tile(const call *c, const low_bit_pass *pass, const low_bit_kind *kind, int64_t pixel, int64_t pixels,
-                        int64_t row, int64_t block) {
+static void finish_tile(const call *c, int64_t pixel, int64_t pixels, int64_t row, int64_t block) {
     int64_t outs = low_bit_at_most(c->shape->out_channels - block, BLOCK), at[PIXELS];
     for (int64_t i = 0; i < pixels; ++i) {
         at[i] = (row * c->shape->out_width + c->places[pixel + i]) * c->shape->out_channels + block;
@@ -164,24 +158,24 @@ static void finish_tile(const call *c, const low_bit_pass *pass, const low_bit_k
     }
     for (int64_t i = 0; i < pixels; ++i) {
         int16_t words[BLOCK];
-        int32_t total = c->totals ? window_total(pass, kind, c->totals, c->cells[pixel + i]) : 0;
-        words_of(c->sums + (pixel + i) * WIDE_BYTES, c->totals != NULL, total, words);
+        words_of(c->sums + (pixel + i) * WIDE_BYTES, c->windows != NULL, c->windows ? c->windows[pixel + i] : 0, words);
         low_bit_finish_16(c->finish, c->fold, words, block, outs, c->out, at[i]);
     }
 }
 
 /* All tiles of a band in one pass; `row`: the band's first, or -1 where another pass follows. */
-static void go_over(const call *c, const low_bit_pass *pass, int64_t kinds, tile_function *tile, int64_t row, int64_t block) {
-    int64_t widest = PIXELS, pitch = c->wide ? WIDE_BYTES : BLOCK;
+static void go_over(const call *c, const low_bit_pass *pass, int64_t kinds, tile_function *tile, int64_t row,
+                    int64_t block) {
+    int64_t pitch = c->wide ? WIDE_BYTES : BLOCK;
     for (int64_t k = 0; k < kinds; ++k) {
         const low_bit_kind *kind = c->kinds + k;
         int64_t left = kind->count;
         /* Tiles as even as they can be: seven pixels are four and three, not six and one. */
-        for (int64_t tiles = (left + widest - 1) / widest, at = kind->first; tiles > 0; --tiles) {
-            int64_t pixels = left > tiles * (widest - 1) ? widest : (left + tiles - 1) / tiles;
+        for (int64_t tiles = (left + PIXELS - 1) / PIXELS, at = kind->first; tiles > 0; --tiles) {
+            int64_t pixels = left > tiles * (PIXELS - 1) ? PIXELS : (left + tiles - 1) / tiles;
             tile(pass, kind, c->cells + at, c->sums + at * pitch, pixels);
             if (row >= 0) {
-                finish_tile(c, pass, kind, at, pixels, row, block);
+                finish_tile(c, at, pixels, row, block);
             }
             at += pixels;
             left -= pixels;
@@ -206,6 +200,9 @@ static void make_band(const call *c, int64_t first, int64_t last) {
     int64_t kinds = low_bit_sort(s, first, last, c->ranges, c->bases, c->cells, c->places, c->kinds);
     const uint8_t *weights = c->packed;
     build(c, first, last);
+    if (c->windows) {
+        window_totals(s, c->kinds, kinds, c->plan.width, c->totals, c->cells, c->windows);
+    }
     for (int64_t block = 0; block < s->out_channels; block += BLOCK) {
         int64_t outs = low_bit_at_most(s->out_channels - block, BLOCK), bytes = slot_bytes(outs, c->weights, c->wide);
         int64_t unit_weights = taps * UNIT_SLOTS * bytes, each = low_bit_at_least(PASS_BUDGET / unit_weights, 1);
@@ -213,8 +210,8 @@ static void make_band(const call *c, int64_t first, int64_t last) {
             for (int64_t unit = 0; unit < units; unit += each) {
                 int64_t end = low_bit_at_most(unit + each, units);
                 low_bit_pass pass = {
-                    c->tables + plane * c->plan.plane_bytes, weights, c->plan.unit_bytes, unit_weights, s->channels, unit, end,
-                    s->kernel_w, low_bit_step(low_bit_rows(s)) * c->plan.width, low_bit_step(low_bit_columns(s)),
+                    c->tables + plane * c->plan.plane_bytes, weights, c->plan.unit_bytes, unit_weights, s->channels, unit,
+                    end, s->kernel_w, low_bit_step(low_bit_rows(s)) * c->plan.width, low_bit_step(low_bit_columns(s)),
                     plane == 0 && unit == 0, plane == 1 && unit == 0, look_ups_of(c->wide),
                 };
                 int done = plane + 1 == c->plan.planes && end == units;
@@ -230,16 +227,19 @@ static void convolve(const low_bit_shape *s, int weights, int wide, const uint8_
     if (s->out_width < 1 || first >= last) {
         return;
     }
+    uint8_t *at = scratch;
     call c = {s, finish, low_bit_fold_of(finish), plan_of(s, weights, wide, last - first), weights, wide, quick_fold(finish),
-              x, packed, out, scratch, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
-    uint8_t *at = c.tables + c.plan.tables;
+              x, packed, out, at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
+    at += c.plan.tables;
     c.totals = c.plan.totals ? (int32_t *)at : NULL;
     c.cells = (int64_t *)(at += c.plan.totals);
     c.places = (int64_t *)(at += c.plan.cells);
     c.kinds = (low_bit_kind *)(at += c.plan.places);
     c.ranges = (low_bit_range *)(at += c.plan.kinds);
     c.bases = (int64_t *)(at += c.plan.ranges);
-    c.sums = at + c.plan.bases;
+    at += c.plan.bases;
+    c.windows = c.totals ? (int32_t *)at : NULL;
+    c.sums = at + c.plan.windows;
     for (int64_t row = first; row < last; row += c.plan.band.rows) {
         make_band(&c, row, low_bit_at_most(row + c.plan.band.rows, last));
     }

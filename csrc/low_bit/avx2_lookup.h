@@ -15,7 +15,11 @@
 #include "tiles.h"
 
 #define PIXELS 6
-#define UNROLL _Pragma("GCC unroll 8") /* so that all of an array lies in registers */
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll") /* so that all of an array lies in registers */
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
 #define BLOCK 64 /* output channels taken together */
 
 /* What all tiles of a pass share. weights: of the block; steps are counted in cells. */

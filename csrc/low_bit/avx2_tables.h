@@ -52,7 +52,8 @@ static INLINE void make_tables(__m256i x, int signs, int64_t slots, uint8_t *to)
                                    _mm256_shuffle_epi8(x, both_lanes(_mm_add_epi8(odd, to_half))));
         }
         for (int64_t g = 0; g < 2 && half * 4 + g * 2 < slots; ++g) {
-            __m128i low = _mm_setr_epi8(0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3), to_group = _mm_set1_epi8((char)(8 * g));
+            __m128i low = _mm_setr_epi8(0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3);
+            __m128i to_group = _mm_set1_epi8((char)(8 * g));
             __m128i high = _mm_setr_epi8(4, 4, 4, 4, 5, 5, 5, 5, 6, 6, 6, 6, 7, 7, 7, 7);
             __m256i table = _mm256_add_epi8(_mm256_shuffle_epi8(sums, both_lanes(_mm_add_epi8(low, to_group))),
                                             _mm256_shuffle_epi8(sums, both_lanes(_mm_add_epi8(high, to_group))));

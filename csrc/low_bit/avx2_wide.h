@@ -4,7 +4,8 @@
  * two planes of four bits, sum = low + 16 high.
  *
  * Widening is three instructions: with e and o the even and odd bytes, whole += e + 256 o (the register read as words) and
- * odd += o; at the end the even channels are whole - 256 odd, all modulo 2^16. Both wait in memory, the sums of bytes in registers.
+ * odd += o; at the end the even channels are whole - 256 odd, all modulo 2^16. Both wait in memory, the sums of bytes in
+ * registers.
  */
 #ifndef MODICUM_LOW_BIT_AVX2_WIDE_H
 #define MODICUM_LOW_BIT_AVX2_WIDE_H
@@ -124,15 +125,20 @@ static INLINE int32_t code_total(const uint8_t *x, int64_t channels) {
     return (int32_t)total;
 }
 
-/* Codes of all taps that a pixel of one kind sees. */
-static INLINE int32_t window_total(const low_bit_pass *pass, const low_bit_kind *kind, const int32_t *totals, int64_t cell) {
-    int32_t total = 0;
-    for (int64_t ky = 0; ky < kind->rows.last - kind->rows.first; ++ky) {
-        for (int64_t kx = 0; kx < kind->columns.last - kind->columns.first; ++kx) {
-            total += totals[cell + ky * pass->row_step + kx * pass->column_step];
+/* Of every pixel of all kinds the codes of all taps it sees. */
+static INLINE void window_totals(const low_bit_shape *s, const low_bit_kind *kinds, int64_t count, int64_t width,
+                                 const int32_t *totals, const int64_t *cells, int32_t *windows) {
+    int64_t down = low_bit_step(low_bit_rows(s)) * width, right = low_bit_step(low_bit_columns(s));
+    for (const low_bit_kind *kind = kinds; kind < kinds + count; ++kind) {
+        for (int64_t i = kind->first; i < kind->first + kind->count; ++i) {
+            windows[i] = 0;
+            for (int64_t ky = 0; ky < kind->rows.last - kind->rows.first; ++ky) {
+                for (int64_t kx = 0; kx < kind->columns.last - kind->columns.first; ++kx) {
+                    windows[i] += totals[cells[i] + ky * down + kx * right];
+                }
+            }
         }
     }
-    return total;
 }
 
 #endif

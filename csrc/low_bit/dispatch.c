@@ -9,17 +9,9 @@
 
 static const low_bit_kernel *const KERNELS[] = {
 #if defined(ON_X86)
-#if __has_include("avx512vbmi.c")
-    &low_bit_avx512vbmi,
+    &low_bit_avx512vbmi, &low_bit_avx2, &low_bit_int8_avx2,
 #endif
-#if __has_include("avx2.c")
-    &low_bit_avx2,
-#endif
-#if __has_include("int8_avx2.c")
-    &low_bit_int8_avx2,
-#endif
-#endif
-#if defined(__aarch64__) && __has_include("neon.c")
+#if defined(__aarch64__)
     &low_bit_neon,
 #endif
     &low_bit_swar_table,

@@ -9,7 +9,7 @@
 LOW_BIT_FINISH(low_bit_finish_8, int8_t)
 LOW_BIT_FINISH(low_bit_finish_16, int16_t)
 
-/* Sums of a tile: of pixel i at sums + i * pitch, of output channels first, first + 1, ..., its results from out[at[i]] on. */
+/* Sums of a tile: of pixel i at sums + i * pitch, of channels first, first + 1, ...; its results from out[at[i]] on. */
 typedef struct {
     int8_t *sums;
     const int64_t *at;

@@ -15,7 +15,11 @@
 #define LANES 16 /* output channels taken together: 6 pixels by 2 registers of sums */
 #define FEW 8    /* channels */
 #define BUDGET (256 * 1024)
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
 #define UNROLL _Pragma("GCC unroll 8")
+#endif
 
 typedef struct {
     low_bit_shape shape; /* as computed with: see FEW */

@@ -1,4 +1,4 @@
-/* Convolutions of small integers with weights of one or two bits and accumulators that wrap: what all instruction sets share.
+/* Convolutions of small integers with weights of one or two bits and accumulators that wrap: what all kernels share.
  *
  * Inputs are codes, uint8, channels last (batch, height, width, channels): x in 0..255, or -128..127 as x mod 256. For an
  * output pixel and channel, z = sum of w x over taps and channels of the group, taps outside the picture left out, and
@@ -12,7 +12,7 @@
 
 #include "../platform.h"
 
-/* All sizes and places as int64, so that Python hands over plain arrays. Taps of a group: channels / groups of them a pixel. */
+/* All sizes and places as int64, so that Python hands over plain arrays. A group sees channels / groups of a pixel. */
 typedef struct {
   int64_t batch, height, width, channels;
   int64_t out_height, out_width, out_channels;
@@ -29,8 +29,8 @@ enum { LOW_BIT_SIGNED = 9 };
 enum low_bit_cyclic { CYCLIC_NONE, CYCLIC_SMOOTH, CYCLIC_ABSOLUTE, CYCLIC_RELU };
 
 /* What a layer does with a sum. bits: b; 32 for sums that do not wrap. The arrays have out_channels floats; unit is read for
- * NUMBERS alone, none for SUMS. f: CYCLIC_NONE m; SMOOTH m where |m| <= k/(k+1) h, else k h - k m above and -k h - k m below,
- * h = 2^(b-1), k = slope, made as sign(m) min(|m|, k (h - |m|)); ABSOLUTE |m|; RELU max(SMOOTH, 0). */
+ * NUMBERS alone, none for SUMS. f: CYCLIC_NONE m; SMOOTH m where |m| <= k/(k+1) h, else k h - k m above and -k h - k m
+ * below, h = 2^(b-1), k = slope, made as sign(m) min(|m|, k (h - |m|)); ABSOLUTE |m|; RELU max(SMOOTH, 0). */
 typedef struct {
   int64_t output, bits, cyclic, top, relu;
   double slope;
@@ -39,9 +39,9 @@ typedef struct {
 
 /* One instruction set. Weights come as int8 (out_channels, kernel_h, kernel_w, channels / groups), -1, 0 or 1 unless INT8,
  * and `pack` lays them out for this kernel alone, for pictures of any number and size. A call makes rows first <= row < last
- * of batch * out_height output rows; calls for other rows may run beside it. `wide` is 0 where sums of 8-bit lanes will do (b <= 8, weights not INT8; whether
- * codes are signed makes no difference then). Otherwise (b > 8, INT8, or exact sums as a baseline) it says what the codes
- * are: 1..8 for codes below 2^wide, LOW_BIT_SIGNED for -128..127. */
+ * of batch * out_height output rows; calls for other rows may run beside it. `wide` is 0 where sums of 8-bit lanes will do
+ * (b <= 8, weights not INT8; whether codes are signed makes no difference then). Otherwise (b > 8, INT8, or exact sums as a
+ * baseline) it says what the codes are: 1..8 for codes below 2^wide, LOW_BIT_SIGNED for -128..127. */
 typedef struct {
   const char *name;
   int (*runs_here)(void);

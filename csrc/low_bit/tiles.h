@@ -2,8 +2,9 @@
  * picture are skipped and no inner loop asks about them: rows and columns are sorted by the taps they see, which gives
  * nine kinds of pixels for a padded 3x3 kernel.
  *
- * Tables of partial sums stand in rows and columns of cells, a cell for a pixel of the input. Where a kernel is one row high,
- * a row of cells stands for a row of the output (others are never seen); otherwise for a row of the input. The same for columns.
+ * Tables of partial sums stand in rows and columns of cells, a cell for a pixel of the input. Where a kernel is one row
+ * high, a row of cells stands for a row of the output (others are never seen); otherwise for a row of the input. The same
+ * for columns.
  */
 #ifndef MODICUM_LOW_BIT_TILES_H
 #define MODICUM_LOW_BIT_TILES_H
