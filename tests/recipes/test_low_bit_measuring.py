@@ -129,6 +129,14 @@ def test_times_are_taken_from_the_rows_of_the_benchmark(monkeypatch: pytest.Monk
     with pytest.raises(DataError, match="no binary-avx512vbmi of 64x56x56 on this machine"):
         measure_machine(absent, Machine("low_bit_conv"))
     monkeypatch.undo()
+    script = tmp_path / "benchmarks" / "low_bit_conv.py"
+    script.parent.mkdir()
+    script.write_text(f"import json, sys; json.dump({{'rows': {rows!r}}}, open(sys.argv[2], 'w'))")
+    monkeypatch.setattr("modicum.__file__", str(tmp_path / "src" / "modicum" / "__init__.py"))
+    assert measure_machine(there, Machine("low_bit_conv"))["value"] == 0.25
+    script.write_text("raise SystemExit('no such instructions')")
+    with pytest.raises(DataError, match="wrote nothing: no such instructions"):
+        measure_machine(there, Machine("low_bit_conv"))
     monkeypatch.setattr("modicum.__file__", str(tmp_path / "site-packages" / "modicum" / "__init__.py"))
     with pytest.raises(DataError, match="part of the source"):
         measure_machine(there, Machine("low_bit_conv"))

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,6 @@ from typing import Any
 
 import modicum
 from modicum.errors import DataError
-from modicum.files import read_json
 from modicum.recipes.recipe import Machine, Row
 
 LIMIT = 600
@@ -50,7 +50,7 @@ def _timed() -> Figures:
             raise DataError(f"benchmarks: low_bit_conv.py took more than {LIMIT} seconds") from error
         if not out.is_file():
             raise DataError(f"benchmarks: low_bit_conv.py wrote nothing: {' '.join(done.stderr.split())[-300:]}")
-        rows = read_json(out)["rows"]
+        rows = json.loads(out.read_text())["rows"]
     return timed_figures(rows)
 
 
