@@ -137,7 +137,7 @@ def test_times_are_taken_from_the_rows_of_the_benchmark(monkeypatch: pytest.Monk
     script.write_text("raise SystemExit('no such instructions')")
     with pytest.raises(DataError, match="wrote nothing: no such instructions"):
         measure_machine(there, Machine("low_bit_conv"))
-    monkeypatch.setattr("modicum.__file__", str(tmp_path / "site-packages" / "modicum" / "__init__.py"))
+    monkeypatch.setattr("modicum.__file__", str(tmp_path / "venv" / "site-packages" / "modicum" / "__init__.py"))
     with pytest.raises(DataError, match="part of the source"):
         measure_machine(there, Machine("low_bit_conv"))
 

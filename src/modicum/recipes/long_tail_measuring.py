@@ -17,7 +17,7 @@ from typing import Any
 
 from modicum.configs import Evaluate
 from modicum.errors import DataError
-from modicum.recipes.recipe import Row
+from modicum.recipes.recipe import LONG_TAIL, Row
 from modicum.runtime import Progress
 
 BUCKETS = ("all", "many", "medium", "few")
@@ -51,7 +51,8 @@ def _figure(value: float, ci95: float | None, over: str) -> dict[str, Any]:
 def figure_of(row: Row, figures: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
     """The figure a row shows; `DataError` where its measurement has none, as of a bucket without classes."""
     if row.figure not in figures:
-        raise DataError(f"{row.name}: no {row.figure} here, for no class with test pictures has so many training pictures")
+        why = ", for no class with test pictures has so many training pictures" if row.kind in LONG_TAIL else ""
+        raise DataError(f"{row.name}: no {row.figure} here{why}")
     return figures[row.figure]
 
 
