@@ -11,8 +11,8 @@ from modicum.commands.help import command_help, group_overview, overview
 from modicum.commands.options import COMMANDS, GROUPS, named
 
 NAMES = [
-    "check", "fit", "predict", "extend", "forget", "train", "quantize", "evaluate", "compare", "adapt", "report", "reproduce",
-    "demo", "cache", "memory create", "memory add", "memory remove", "memory relabel", "memory list", "memory search",
+    "check", "fit", "predict", "extend", "forget", "train", "quantize", "evaluate", "compare", "adapt", "report",
+    "reproduce", "demo", "cache", "memory create", "memory add", "memory remove", "memory relabel", "memory list", "memory search",
     "memory stats", "memory verify", "memory rebuild", "memory move",
 ]  # fmt: skip
 
