@@ -12,8 +12,8 @@ from modicum.commands.options import COMMANDS, GROUPS, named
 
 NAMES = [
     "check", "fit", "predict", "extend", "forget", "train", "quantize", "evaluate", "compare", "adapt", "report",
-    "reproduce", "demo", "cache", "memory create", "memory add", "memory remove", "memory relabel", "memory list", "memory search",
-    "memory stats", "memory verify", "memory rebuild", "memory move",
+    "reproduce", "demo", "cache", "memory create", "memory add", "memory remove", "memory relabel", "memory list",
+    "memory search", "memory stats", "memory verify", "memory rebuild", "memory move",
 ]  # fmt: skip
 
 
