@@ -136,13 +136,30 @@ def test_a_newer_version_and_other_files_are_told_apart(path):
         lambda r: next(s for s in r["steps"] if s[0] == "low-bit")[3].update(bits=99),
         lambda r: next(s for s in r["steps"] if s[0] == "low-bit")[3].update(groups=7),
         lambda r: next(s for s in r["steps"] if s[0] == "code-pool")[3].update(stride=[0, 0]),
+        lambda r: next(s for s in r["steps"] if s[0] == "low-bit")[3].update(bits=8.0),
+        lambda r: next(s for s in r["steps"] if s[0] == "low-bit")[3].update(output="sums", cyclic="none"),  # maxima of int8
         lambda r: r["head"].update(weight=10**6),
+        lambda r: r["head"].update(weight=0),
+        lambda r: r["about"].update(unfolded=[]),
         lambda r: r.pop("about"),
         lambda r: r.update(kind="classifier"),
     ],
 )
 def test_headers_that_lie_are_refused(path, change):
     with pytest.raises(FileFormatError):
+        IntegerNetwork.load(rewritten(path, change))
+
+
+@pytest.mark.parametrize("shape", [[1], [3], [0]])
+def test_constants_of_other_lengths_are_refused_before_c_reads_them(tmp_path, shape):
+    path = IntegerNetwork.from_module(converted("resnet20-8"), (3, 32, 32)).save(tmp_path / "a.network")
+
+    def change(record):
+        step = next(step for step in record["steps"] if step[0] == "pointwise" and step[4])
+        for place in step[4].values():
+            record["arrays"][place].update(shape=shape, bytes=4 * shape[0])
+
+    with pytest.raises(FileFormatError, match=r"scale: expected float32 \(8,\)"):
         IntegerNetwork.load(rewritten(path, change))
 
 

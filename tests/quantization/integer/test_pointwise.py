@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from modicum.errors import DataError
 from modicum.quantization.integer import pointwise
 from modicum.quantization.integer.pointwise import Pointwise, Range, max_pool
 
@@ -63,3 +64,21 @@ def test_without_compiled_kernels_the_bits_are_the_same(monkeypatch):
     found = run(x, y)
     monkeypatch.setattr(pointwise, "_compiled", lambda: None)
     assert all(np.array_equal(a, b) for a, b in zip(run(x, y), found, strict=True))
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_arrays_that_c_would_read_beyond_are_refused(monkeypatch, compiled):
+    if not compiled:
+        monkeypatch.setattr(pointwise, "_compiled", lambda: None)
+    x, c = np.zeros((1, 2, 2, 3), np.float32), np.zeros(3, np.float32)
+    by = Range(1.0, 0, 3)
+    for scale, shift, given, other in (
+        (c[:2], c, x, None), (c, c.astype(np.float64), x, None), (c, None, x, None),
+        (c, c, x.astype(np.int16), None), (None, None, x, x[..., :1]),
+    ):  # fmt: skip
+        with pytest.raises(DataError):
+            Pointwise(scale, shift, "", 0.0, True, by)(given, other)
+    with pytest.raises(DataError, match="found int8"):
+        max_pool(x.astype(np.int8), {})
+    numbers, codes = Pointwise(c[:0], c[:0], "", 0.0, True, by)(x[..., :0])
+    assert numbers.shape == codes.shape == (1, 2, 2, 0)

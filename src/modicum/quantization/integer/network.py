@@ -8,6 +8,7 @@ bits may differ between machines as ever.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, final
@@ -29,6 +30,7 @@ from modicum.quantization.integer.tracing import trace
 LOW_BIT = ("low-bit", "carried")
 _BROKEN = (
     ModicumError, RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, MemoryError,
+    ctypes.ArgumentError,
 )  # fmt: skip
 
 
@@ -122,6 +124,16 @@ class IntegerNetwork(nn.Module):
         if not isinstance(found, Tensor) or found.dim() != 2:
             raise ConfigError(f"integer network: expected features (B, D), found {tuple(found.shape)}")
         self.n_features = found.shape[1]
+        self._check_head()
+
+    def _check_head(self) -> None:
+        weight, bias = self.head.get("weight"), self.head.get("bias")
+        if weight is not None and (weight.dtype != np.float32 or weight.ndim != 2 or weight.shape[1] != self.n_features):
+            raise ConfigError(f"head: expected weights (K, {self.n_features}), found {weight.dtype} {weight.shape}")
+        if bias is not None and (weight is None or bias.dtype != np.float32 or bias.shape != weight.shape[:1]):
+            raise ConfigError(f"head: expected a bias for each of its weights' rows, found {bias.dtype} {bias.shape}")
+        if not isinstance(self.about.get("unfolded", {}), dict):
+            raise ConfigError("about: expected reasons by names of layers under 'unfolded'")
 
     def _put(self, values: dict[int, Any], index: int, found: Any) -> None:
         step = self.steps.steps[index]

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from modicum.errors import DataError
 from modicum.kernels import library
 from modicum.quantization.integer.buffers import empty
 
@@ -81,9 +82,13 @@ class Pointwise(NamedTuple):
     codes: Range | None
 
     def __call__(self, x: Floats, y: Floats | None = None) -> tuple[Floats | None, Codes | None]:
-        """(v, q) of x (..., C) and, if given, y of the same shape; None for what is not wanted."""
+        """(v, q) of x (..., C) and, if given, y of the same shape; None for what is not wanted.
+
+        `DataError` for arrays of other types or sizes, which C would believe.
+        """
+        self._check(x, y)
         found = _compiled()
-        if found is None:
+        if found is None or not x.size:
             return self.slowly(x, y)
         x = np.ascontiguousarray(x)
         y = None if y is None else np.ascontiguousarray(y)
@@ -105,6 +110,15 @@ class Pointwise(NamedTuple):
             )
         )
         return numbers, codes
+
+    def _check(self, x: Floats, y: Floats | None) -> None:
+        channels = x.shape[-1:]
+        wanted = {"x": (x, x.shape), "y": (y, x.shape), "scale": (self.scale, channels), "shift": (self.shift, channels)}
+        for name, (array, shape) in wanted.items():
+            if array is not None and (array.dtype != np.float32 or array.shape != shape):
+                raise DataError(f"{name}: expected float32 {shape}, found {array.dtype} {array.shape}")
+        if (self.scale is None) != (self.shift is None):
+            raise DataError("scale, shift: expected both or none")
 
     def slowly(self, x: Floats, y: Floats | None = None) -> tuple[Floats | None, Codes | None]:
         """The same by torch's operations, one after the other."""
@@ -132,7 +146,12 @@ def pooled_size(size: int, kernel: int, stride: int, pad: int, dilation: int, ce
 
 
 def max_pool(x: npt.NDArray[Any], options: Mapping[str, Any]) -> npt.NDArray[Any]:
-    """Maxima over windows of x (B, H, W, C), uint8 or float32; options: those of the operation max_pool."""
+    """Maxima over windows of x (B, H, W, C); options: those of the operation max_pool.
+
+    `DataError` for anything but uint8 and float32.
+    """
+    if x.dtype not in (np.uint8, np.float32):
+        raise DataError(f"maxima: expected codes, uint8, or numbers, float32; found {x.dtype}")
     kernel, stride, pad, dilation = (_both(options[name]) for name in ("kernel", "stride", "padding", "dilation"))
     sides = zip(x.shape[1:3], kernel, stride, pad, dilation, strict=True)
     height, width = (pooled_size(*side, options["ceil"]) for side in sides)
