@@ -96,6 +96,22 @@ def test_densely_connected_blocks():
     assert [row.output for row in network.report()].count("codes") >= 6  # the 1x1 convolutions
 
 
+@pytest.mark.parametrize("pool_first", [False, True])
+def test_an_activation_that_turns_values_around_stays_where_it_is(pool_first):
+    """Maxima of a leaky ReLU of negative slope are not that of the maxima, nor do its codes rise with the sum."""
+    for seed in range(3):
+        torch.manual_seed(seed)
+        between = [nn.MaxPool2d(2), nn.LeakyReLU(-0.5)][:: 1 if pool_first else -1]
+        first, second = nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 3)
+        module = nn.Sequential(nn.Conv2d(2, 8, 1), nn.ReLU(), first, nn.BatchNorm2d(8), *between, second, nn.Flatten())
+        randomise(module)
+        convert(module, BINARY8, torch.zeros(1, 2, 8, 8))
+        give_steps(module.eval(), torch.rand(2, 2, 8, 8), 15)
+        network = IntegerNetwork.from_module(module, (2, 8, 8))
+        agree(module, network)
+        assert network.report()[0].output == "numbers"
+
+
 def test_random_layers():
     """A layer of every stride, padding, dilation, group and width, behind a float one."""
     generator = torch.Generator().manual_seed(1)

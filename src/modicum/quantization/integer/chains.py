@@ -10,14 +10,12 @@ import torch
 from torch import Tensor
 
 from modicum.quantization.integer.folding import Codes, Doubles, Floats, fold, possible, steps
-from modicum.quantization.integer.operations import operate
+from modicum.quantization.integer.operations import operate, rises
 from modicum.quantization.integer.program import Node, Program
 from modicum.quantization.layers import CODES, LET_THROUGH, LowBitLayer, number
 from modicum.quantization.norms import FoldableNorm1d, FoldableNorm2d
 from modicum.quantization.norms import fold as affine_of
 
-RISING = ("relu", "leaky_relu", "hardtanh")
-"""Operations that never turn two values around."""
 MOVING = ("max_pool", "reshape")
 """Operations that only choose or move values, and so may be done on codes."""
 MOST = 2**22
@@ -68,7 +66,9 @@ def chain_to(program: Program, users: list[list[int]], target: int) -> list[int]
     """
     found = [target]
     while on_codes(node := program.nodes[found[0]]) is None:
-        if not (_is_norm(node) or node.op in (*RISING, *MOVING)) or (node.op == "reshape" and len(node.shape) != 1):
+        if not (_is_norm(node) or rises(node.op, node.options) or node.op in MOVING) or (
+            node.op == "reshape" and len(node.shape) != 1
+        ):
             return None
         source = node.inputs[0]
         if len(users[source]) != 1 or source == program.output:

@@ -3,13 +3,15 @@
     affine, add, (leaky) ReLU, codes        ->  pointwise          where each is read by the next alone
     max_pool, (leaky) ReLU, codes           ->  (leaky) ReLU, codes, code-pool
 
-The second holds because neither ReLU nor rounding turns two numbers around; maxima of bytes cost less. Bits stay the same.
+The second holds because neither ReLU nor rounding turns two numbers around (a leaky one of negative slope does, and stays
+where it is); maxima of bytes cost less. Bits stay the same.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from modicum.quantization.integer.operations import rises
 from modicum.quantization.integer.steps import Step, Steps
 
 ACTS = ("relu", "leaky_relu")
@@ -39,7 +41,8 @@ def _codes_before_maxima(steps: Steps) -> Steps:
         if pool.op != "max_pool":
             continue
         after = readers.only(index)
-        act = after if after is not None and steps.steps[after].op in ACTS else None
+        behind = None if after is None else steps.steps[after]
+        act = after if behind is not None and behind.op in ACTS and rises(behind.op, behind.options) else None
         found = readers.only(act) if act is not None else after
         if found is None or steps.steps[found].op != "codes" or steps.steps[found].options["low"] != 0:
             continue

@@ -110,6 +110,11 @@ OPERATIONS: Mapping[str, Operation] = {
 }
 
 
+def rises(op: str, options: Options) -> bool:
+    """Whether an operation on one operand never turns two values around."""
+    return op in ("relu", "hardtanh") or (op == "leaky_relu" and options["slope"] >= 0)
+
+
 def operate(op: str, inputs: Sequence[Tensor], options: Options) -> Tensor:
     """The value of an operation; `ConfigError` for a name that is not in the table."""
     if op not in OPERATIONS:
