@@ -270,6 +270,8 @@ X, W, SHAPE = layer(0, (1, 4, 4, 8), 4)
         (lambda: Finish(top=256), ConfigError, "top"),
         (lambda: Shape.of((1, 4, 4, 8), (4, 3, 3, 7)), DataError, "do not fit"),
         (lambda: Shape.of((1, 4, 4, 8), (4, 3, 3, 8), stride=0), ConfigError, "stride"),
+        (lambda: Shape.of((1, 4, 4, 8), (4, 3, 3, 8), stride=(2**64, 1)), ConfigError, "stride"),  # 0 as C would take it
+        (lambda: Shape.of((1, 4, 4, 8), (4, 3, 3, 8), dilation=2**62), ConfigError, "dilation"),
     ],
 )
 def test_bad_input_is_said(wrong, error, says):

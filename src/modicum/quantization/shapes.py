@@ -30,12 +30,14 @@ Floats = npt.NDArray[np.float32]
 Pair = int | Sequence[int]
 EXACT = 32
 """Bits of sums that do not wrap."""
+MOST = 2**40
+"""Of a stride, padding or dilation: products of sizes stay within the 64 bits that C has."""
 
 
 def _pair(name: str, value: Pair, least: int) -> tuple[int, int]:
     both = (value, value) if isinstance(value, int) else tuple(int(v) for v in value)
-    if len(both) != 2 or min(both) < least:
-        raise ConfigError(f"{name}: expected one or two whole numbers of {least} or more, found {value!r}")
+    if len(both) != 2 or min(both) < least or max(both) > MOST:
+        raise ConfigError(f"{name}: expected one or two whole numbers from {least} to 2^40, found {value!r}")
     return both[0], both[1]
 
 
