@@ -131,7 +131,7 @@ def rac_models() -> Iterator[tuple[str, str, Scale, Train, Recipe]]:
         recipe = recipe_named(name)[1]
         for model, scales in recipe.models.items():
             for scale, options in scales.items():
-                if options.method == RAC:
+                if isinstance(options, Train) and options.method == RAC:
                     yield name, model, scale, options, recipe
 
 
