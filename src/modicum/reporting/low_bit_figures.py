@@ -86,7 +86,7 @@ def _histogram(axes: Axes, number: int, row: Layer, kind: Cyclic, slope: float, 
     axes.set_title(f"layer {number}", fontsize=SMALL + 1)
     axes.set(xlim=(edges[0], edges[-1]))
     axes.set_xticks([-(2**bits), -half, 0, half, 2**bits])
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))  # as many decimals as the ticks have
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.tick_params(labelsize=SMALL)
     if row["accumulator"] is None:
