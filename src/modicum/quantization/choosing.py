@@ -91,7 +91,8 @@ def using(name: str) -> Iterator[None]:
         _asked.reset(token)
 
 
-def _wanted(kernel: str | None) -> str | None:
+def wanted(kernel: str | None = None) -> str | None:
+    """The kernel asked for: `kernel`, that of `using` or MODICUM_KERNELS, or None. `ConfigError` if it does not run here."""
     if kernel is not None:
         return _checked(kernel, "kernel")
     if (within := _asked.get()) is not None:
@@ -110,8 +111,8 @@ class Chosen(NamedTuple):
 def chosen(shape: Shape, weights: Kind, bits: int = 8, wide: int = 0, kernel: str | None = None) -> Chosen:
     """The kernel that `pack` would take. `ConfigError` for unknown kernels and impossible bits."""
     _check_form(weights, bits, wide)
-    wanted = _wanted(kernel)
-    names = [*([] if wanted is None else [wanted]), *kernels()]
+    asked = wanted(kernel)
+    names = [*([] if asked is None else [asked]), *kernels()]
     if _supports(names[0], shape, weights, bits, wide):
         return Chosen(names[0], "")
     name = next(name for name in names if _supports(name, shape, weights, bits, wide))

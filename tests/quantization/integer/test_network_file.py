@@ -12,7 +12,7 @@ import torch
 from random_networks import converted
 
 from modicum.configs.low_bit import LowBit
-from modicum.errors import FileFormatError
+from modicum.errors import ConfigError, FileFormatError
 from modicum.quantization.integer.file import MAGIC, is_network_file
 from modicum.quantization.integer.network import IntegerNetwork
 from modicum.quantization.integer.packing import pack_weights, packed_size, unpack_weights
@@ -91,6 +91,12 @@ def test_every_changed_byte_is_noticed(path):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
         with pytest.raises(FileFormatError):
             IntegerNetwork.load(path)
+
+
+def test_a_wrong_name_of_a_kernel_is_not_the_fault_of_the_file(path, monkeypatch):
+    monkeypatch.setenv("MODICUM_KERNELS", "nonsense")
+    with pytest.raises(ConfigError, match=r"^MODICUM_KERNELS: unknown kernel 'nonsense'"):
+        IntegerNetwork.load(path)
 
 
 def test_every_cut_is_noticed(path):

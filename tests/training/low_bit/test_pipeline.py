@@ -214,6 +214,19 @@ def test_out_that_is_in_use_is_refused(asking: Asking, classifier: Path, few_sho
         quantize(replace(asked, out=str(classifier)))
 
 
+def test_what_could_not_be_written_stops_the_command_before_any_training(
+    asking: Asking, classifier: Path, tmp_path, monkeypatch
+):
+    for option in ("export", "json"):
+        with pytest.raises(ConfigError, match=f"{option}: .* is a folder; give the name of a file"):
+            quantize(asking(classifier, **{option: str(tmp_path)}))
+    monkeypatch.setenv("MODICUM_KERNELS", "nonsense")
+    asked = asking(classifier, export=str(tmp_path / "net.bin"))
+    with pytest.raises(ConfigError, match="MODICUM_KERNELS: unknown kernel 'nonsense'"):
+        quantize(asked)
+    assert not Path(asked.out).exists()
+
+
 def changed(run: Path, out: Path, **options: object) -> Path:
     """A run's folder with other options in its record, and its checkpoints."""
     record = read_json(run / "config.json")

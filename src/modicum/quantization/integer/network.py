@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from modicum.errors import ConfigError, DataError, FileFormatError, ModicumError
-from modicum.quantization.choosing import compiled
+from modicum.quantization.choosing import compiled, wanted
 from modicum.quantization.integer.engine import Bound, as_numbers, bind, carried_sums, finish_of, run_kernel
 from modicum.quantization.integer.file import read_network, write_network
 from modicum.quantization.integer.fusing import fused
@@ -97,8 +97,12 @@ class IntegerNetwork(nn.Module):
 
     @classmethod
     def load(cls, path: Path | str, threads: int = 1) -> IntegerNetwork:
-        """From a file of `save`; `FileFormatError` where it is damaged, changed, of a newer version or none of ours."""
+        """From a file of `save`; `FileFormatError` where it is damaged, changed, of a newer version or none of ours.
+
+        `ConfigError` where a kernel was asked for that does not run here.
+        """
         steps, head, about = read_network(path)
+        wanted()  # a wrong MODICUM_KERNELS is no fault of the file
         try:
             return cls(steps, head, about, threads)
         except _BROKEN as error:

@@ -17,6 +17,7 @@ from modicum.configs.low_bit import LowBit, split_low_bit
 from modicum.configs.neighborhoods import NEIGHBORHOODS, is_table
 from modicum.configs.regression import is_regression
 from modicum.configs.usual import is_usual
+from modicum.quantization.choosing import wanted
 from modicum.quantization.conversion import convert
 from modicum.registry import GRADIENT_METHODS
 from modicum.training.checkpoints import OF_ALL_CLASSES, read_checkpoint
@@ -90,7 +91,16 @@ def begun(asked: Quantize) -> Begun:
         "the same --weights, --activations float and the same layers, which is then the first stage",
     )
     layers = () if asked.is_float else _layers(asked, build_encoder(backbone, spec))
+    _check_written(asked)
     return Begun(config, record, tensors, spec, backbone, layers)
+
+
+def _check_written(asked: Quantize) -> None:
+    """Raise `ConfigError` for what would stop the command only after hours, where its files are written."""
+    for option, path in (("export", asked.export), ("json", asked.json)):
+        require(path is None or not Path(path).is_dir(), f"{option}: {path} is a folder; give the name of a file")
+    if asked.export is not None:
+        wanted()
 
 
 def _only_weights(asked: Quantize, form: LowBit, tensors: dict[str, Tensor]) -> bool:
