@@ -24,6 +24,7 @@ def test_list_names_every_recipe_with_its_cost(tmp_path: Path, capsys: pytest.Ca
     costs = [row["cost"] for row in record["rows"]]
     small = (  # a table of forty trainings takes a few minutes
         "under", "half a minute", "a minute", "about a minute", "about two minutes", "a few minutes", "nothing", "seconds",
+        "a second",
     )  # fmt: skip
     assert all(cost.startswith(tuple(f"smoke: {words}" for words in small)) for cost in costs)
 

@@ -27,9 +27,9 @@ The mean of the carries is that of the batch in training, where the buffer `carr
 it as a moving average, and the buffer in evaluation. Its gradient, and that of the added count, are left out; R_c has one.
 
 Integers are exact: a sum of products of integers is, in any order, while it stays below 2^24 in float32; larger layers add
-in float64, up to 2^31, and beyond `ConfigError`. On a GPU, where a convolution may be made of rounded transforms, sums are
-rounded. All constants of a layer are buffers, so that `functional_call` may replace them; what decides between ways (`top`,
-`signed`, `stage`, `carry`) stays in the CPU's memory wherever the layer is, for reading it must not wait for a GPU.
+in float64, up to 2^31, and beyond `ConfigError`. Sums are rounded, for a convolution may be made of rounded transforms. All
+constants of a layer are buffers, so that `functional_call` may replace them; what decides between ways (`top`, `signed`,
+`stage`, `carry`) stays in the CPU's memory wherever the layer is, for reading it must not wait for a GPU.
 """
 
 from __future__ import annotations
@@ -175,13 +175,13 @@ class LowBitLayer(nn.Module):
         """Values (O,) as they broadcast against outputs."""
         raise NotImplementedError
 
-    def _exact(self, q: Tensor, w: Tensor) -> Tensor:
-        """z of integers in floating point; see the module's text."""
+    def _sums(self, q: Tensor, w: Tensor, stage: int) -> Tensor:
+        """z in floating point, of integers exact; see the module's text."""
         wide, device = self.largest_sum >= 2**24, q.device.type
         mixed = torch.amp.is_autocast_available(device)
         with torch.autocast(device, enabled=False) if mixed else nullcontext():
             z = self.products(q.double(), w.double()) if wide else self.products(q, w.to(q.dtype))
-        return round_through(z) if z.is_cuda else z
+        return round_through(z) if stage == CODES else z
 
     def low_bit_forward(self, x: Tensor, stage: int) -> Tensor:
         """Outputs in the stages 0 to 2, without bias."""
@@ -190,7 +190,7 @@ class LowBitLayer(nn.Module):
             return self.products(x, integers * scale.view(-1, *(1,) * (integers.dim() - 1)))
         x = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
         q = self.codes(x) if stage == CODES else x * self.inverse
-        z = self._exact(q, integers)
+        z = self._sums(q, integers, stage)
         watch, bits = watcher(), self.bits
         counts = self._carries(z, q, integers, bits, watch) if stage == CODES and bits is not None else None
         m = z

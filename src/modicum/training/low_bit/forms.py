@@ -53,7 +53,8 @@ def other_forms(asked: Quantize, encoder: Encoder, pictures: CalibrationPictures
     if form.accumulator is None:
         return [Form(f"{bits}-bit sums that wrap, no cyclic function", naked)]
     exact = LowBit(form.weights, None, relu=form.relu, ends=form.ends)
-    forms = [Form("exact 32-bit sums", exact), Form(f"{form.accumulator}-bit sums that wrap, no cyclic function", naked)]
+    left = form.accumulator - 1 if asked.carries == "buffer" else form.accumulator  # the copy keeps its buffer bits
+    forms = [Form("exact 32-bit sums", exact), Form(f"{left}-bit sums that wrap, no cyclic function", naked)]
     if form.weights not in ("binary", "ternary") or asked.carries == "buffer":
         return forms
     if asked.counts_carries:
