@@ -133,11 +133,11 @@ class Mixed(Small):
 
 def test_relus_that_are_function_calls_cannot_be_taken_out() -> None:
     module = Mixed()
-    with pytest.raises(ConfigError, match="without-relu: the module calls ReLU as a function"):
+    with pytest.raises(ConfigError, match="relu: the module calls ReLU as a function"):
         convert(module, LowBit(relu=False), EXAMPLE)
     assert type(module.relu) is nn.ReLU
     assert type(module.norm) is nn.BatchNorm2d
-    with pytest.raises(ConfigError, match=r"without-relu: the module has no nn\.ReLU"):
+    with pytest.raises(ConfigError, match=r"relu: the module has no nn\.ReLU"):
         build_encoder("conv4-64+low-bit-binary-8-smooth-2-without-relu", SPEC)
 
 

@@ -34,6 +34,7 @@ SANITIZERS = (
 )
 SETS = {
     "avx2.c": ["-mavx2", "-mfma"],
+    "int8_avx2.c": ["-mavx2", "-mfma"],
     "avx512vbmi.c": ["-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512vbmi"],
 }
 CROSS, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"

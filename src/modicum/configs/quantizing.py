@@ -89,6 +89,12 @@ class Quantize:
             f"activations: float sums do not wrap; give --accumulator {NONE}, or --activations {AUTO}",
         )
         require(0 <= self.overflow < 100, f"overflow: expected per cent, 0 or more and below 100, found {self.overflow}")
+        chosen = self.overflow != type(self).overflow or self.one_step is not None
+        require(
+            bits is None or not chosen,
+            f"overflow, one_step: of step sizes that --activations {AUTO} chooses, and {self.activations} bits were asked "
+            "for; leave them out",
+        )
         require(
             self.step_bits is None or NARROWEST <= self.step_bits <= WIDEST,
             f"step_bits: expected {NARROWEST} to {WIDEST} bits, found {self.step_bits}",

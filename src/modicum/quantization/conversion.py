@@ -106,7 +106,7 @@ def _replace(module: nn.Module, old: nn.Module, new: nn.Module) -> None:
 
 def _without_relu(module: nn.Module, example: Tensor) -> None:
     if not any(type(part) is nn.ReLU for part in module.modules()):
-        raise ConfigError("without-relu: the module has no nn.ReLU layer to take out; choose vgg7 or alexnet")
+        raise ConfigError("relu: the module has no nn.ReLU layer to take out; keep them, or choose vgg7 or alexnet")
     trial = copy.deepcopy(module)
     for target in (trial, module):
         for part in [part for part in target.modules() if type(part) is nn.ReLU]:
@@ -117,8 +117,8 @@ def _without_relu(module: nn.Module, example: Tensor) -> None:
                 _run(trial, example)
             if mode.called:
                 raise ConfigError(
-                    "without-relu: the module calls ReLU as a function, which cannot be taken out; "
-                    "choose a backbone that has nn.ReLU layers only (vgg7, alexnet)"
+                    "relu: the module calls ReLU as a function, which cannot be taken out; keep them, or "
+                    "choose a backbone with nn.ReLU layers only (vgg7, alexnet)"
                 )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from modicum.backbones.backbone import channels_last
 from modicum.backbones.encoder import Encoder
 from modicum.configs import Quantize, require
+from modicum.data.picture_set import PictureSet
 from modicum.episodes.cutting import gather
 from modicum.errors import ConfigError, DataError, FileFormatError
 from modicum.quantization.calibration import calibrate
@@ -20,7 +21,8 @@ from modicum.quantization.layers import FLOAT, low_bit_layers, set_stage
 from modicum.retrieval.embedding import fitted
 from modicum.runtime import philox
 from modicum.training.low_bit.begun import Begun, one_step
-from modicum.training.runs import read_record
+from modicum.training.runs import data_digest, read_record
+from modicum.training.subject_of import Data
 from modicum.training.subjects import AbstractSubject, PictureSubject
 
 BATCH = 100
@@ -73,11 +75,11 @@ def put_weights(module: torch.nn.Module, tensors: Mapping[str, Tensor], origin: 
         raise FileFormatError(f"{origin}: its weights do not fit the configured backbone and head (such as {wrong[0]!r})")
 
 
-def require_same_pictures(subject: AbstractSubject, begin: Begun) -> None:
+def require_same_pictures(data: Data, begin: Begun) -> None:
     """Raise `ConfigError` where pictures, labels or splits are other ones than the run was trained on."""
     name = begin.record["data"]["name"]
     require(
-        subject.digest == begin.record["data"].get("digest"),
+        isinstance(data, PictureSet) and data_digest(data) == begin.record["data"].get("digest"),
         f"data: {begin.config.out} was trained on other pictures, labels or splits of {name} than are there now, so that "
         "what it held out may have been seen; restore them, or say by --data, --root or --splits where they are",
     )

@@ -24,6 +24,8 @@ from modicum.training.checkpoints import OF_ALL_CLASSES, read_checkpoint
 from modicum.training.neighborhoods.runs import checkpoint_of
 from modicum.training.runs import read_record
 
+START = "start"
+"""Folder in OUT of the encoder that a run of rac is built from."""
 FEWEST = 200
 """Steps of a stage at least, where they are not asked for."""
 FEWEST_OF_LAYER = 20
@@ -158,7 +160,7 @@ def stage_config(asked: Quantize, begin: Begun, out: Path, steps: int) -> Train:
         keep_best=0,
         keep_every=None,
         validate_every=min(old.validate_every, steps),
-        pretrained=str(Path(asked.out) / "start") if old.pretrained is not None else None,
+        pretrained=str(Path(asked.out) / START) if old.pretrained is not None else None,
         memory=memory,
         resume=asked.resume,
         device=asked.device,

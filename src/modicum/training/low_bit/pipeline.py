@@ -22,7 +22,7 @@ from modicum.files import make_folder, read_json, write_json
 from modicum.models import save_encoder
 from modicum.quantization.statistics import layer_statistics
 from modicum.runtime import Progress, require_one_process
-from modicum.training.low_bit.begun import Begun, begun, stage_steps
+from modicum.training.low_bit.begun import START, Begun, begun, stage_steps
 from modicum.training.low_bit.results import RESULT, result_of
 from modicum.training.low_bit.stages import Arithmetic, Stage, Stages, encoder_of, letting_through, to_weights
 from modicum.training.low_bit.subject import Penalties
@@ -85,7 +85,8 @@ def _claim(asked: Quantize, begin: Begun, out: Path) -> None:
     own = {key: value for key, value in asdict(asked).items() if key not in FREE}
     mine = out / ASKED
     require(out.resolve() != Path(asked.run).resolve(), "out: the run itself; give another folder")
-    if not mine.is_file():
+    stages = [found for found in out.rglob("config.json") if found.parent.name != START]
+    if not mine.is_file() or not (stages or asked.resume):  # what was refused before its first stage has left no run
         require(not (out / "config.json").exists(), f"out: {out} already holds a run; give another --out")
         make_folder(out)
         if begin.config.pretrained is not None:  # rac builds its encoder from a folder then
@@ -104,7 +105,7 @@ def _save_start(asked: Quantize, begin: Begun, out: Path) -> None:
     from modicum.backbones.encoder import build_encoder
 
     encoder = build_encoder(begin.backbone + ("" if asked.is_float else asked.form.ending), begin.spec)
-    save_encoder(encoder, out / "start", f"# Form of {begin.backbone} in low-bit layers; its weights are not trained.\n")
+    save_encoder(encoder, out / START, f"# Form of {begin.backbone} in low-bit layers; its weights are not trained.\n")
 
 
 def _carry(asked: Quantize, begin: Begun, stages: Stages, each: int, say: Callable[[str], None]) -> None:

@@ -39,7 +39,7 @@ from modicum.training.low_bit.begun import Begun, stage_config
 from modicum.training.low_bit.subject import Penalties, making
 from modicum.training.neighborhoods.runs import checkpoint_of
 from modicum.training.runs import read_record
-from modicum.training.subject_of import make_subject, open_data
+from modicum.training.subject_of import Data, make_subject, open_data
 from modicum.training.subjects import AbstractSubject
 from modicum.training.trainer import ALONE, train
 
@@ -72,9 +72,9 @@ class Stages:
         """The calibration pictures; the run's data is opened for them where no stage has been trained here."""
         if self._pictures is None:
             config, data = open_data(stage_config(self.asked, self.begin, Path(self.asked.out), 1))
+            require_same_pictures(data, self.begin)
             with torch.random.fork_rng():
                 subject = make_subject(config, data, torch.device("cpu"), ALONE)
-            require_same_pictures(subject, self.begin)
             self._pictures = CalibrationPictures(subject, self.asked.calibration, self.asked.seed)
             self._pictures.device = device(self.asked.device)
             subject.close()
@@ -87,11 +87,15 @@ class Stages:
         if found is None:
             before = said_before(folder) if (folder / LAST).is_file() else None
 
+            def check(data: Data) -> None:
+                """Before anything else looks at the data: those of other classes would be told as something else."""
+                require_same_pictures(data, self.begin)
+
             def begin(subject: AbstractSubject) -> Said:
                 """What the stage's record says; its weights, but where a checkpoint will bring them."""
                 return self._begin(name, subject, change, before)
 
-            result = train(config, self._told(steps), make=making(begin, penalties))
+            result = train(config, self._told(steps), make=making(begin, penalties, check))
             found = Stage(name, folder, steps, result.validation, read_record(folder)[1]["low_bit"])
         self.done.append(found)
         return found
@@ -104,7 +108,6 @@ class Stages:
         return None if said is None else Stage(name, folder, steps, record["best"], said)
 
     def _begin(self, name: str, subject: AbstractSubject, change: Change, before: Said | None) -> Said:
-        require_same_pictures(subject, self.begin)
         if self._pictures is None:
             self._pictures = CalibrationPictures(subject, self.asked.calibration, self.asked.seed)
         if before is not None:

@@ -113,13 +113,14 @@ Begin = Callable[[AbstractSubject], dict[str, Any]]
 """Gives a subject the weights it begins with; returns what its run says of the stage."""
 
 
-def making(begin: Begin, penalties: Penalties) -> Make:
-    """What makes the subject of a stage."""
+def making(begin: Begin, penalties: Penalties, check: Callable[[Data], None] = lambda _: None) -> Make:
+    """What makes the subject of a stage. check: called with its data first; may raise."""
 
     def make(
         config: Train, data: Data, device: torch.device, here: Ranks, progress: Progress | None = None
     ) -> AbstractSubject:
         """The method's own subject, with weights put in and penalties around it."""
+        check(data)
         inner = make_subject(config, data, device, here, progress)
         return LowBitSubject(inner, penalties, begin(inner))
 
