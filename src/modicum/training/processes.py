@@ -40,6 +40,7 @@ def processes(device: torch.device) -> Iterator[Ranks]:
         local_device(device)
     dist.init_process_group("nccl" if own else "gloo", timeout=PATIENCE)
     try:
+        dist.barrier()  # a process that is refused at once must not leave while others are still connecting
         yield here
     except RuntimeError as error:
         if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
