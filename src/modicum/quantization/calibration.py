@@ -60,6 +60,7 @@ class _Seen:
     pictures: int = field(default_factory=lambda: PICTURES)
 
     def see(self, x: Tensor) -> None:
+        """Take in inputs x (B, ...); `DataError` where they are not finite."""
         low, high = (float(value) for value in torch.aminmax(x))
         if not math.isfinite(high - low):
             raise DataError("calibration: a layer's inputs are not finite; is the network trained?")
@@ -162,6 +163,8 @@ def _by_overflow(
         return bits - 1 if number(layer.carry) == BUFFER else bits
 
     def search(names: list[str]) -> float:
+        """The smallest step whose mean rate over the layers named is at most the share."""
+
         def rate(step: float) -> float:
             found = [_rate(layers[n], seen[n], step, width(layers[n]), _top(8, seen[n].signed)) for n in names]
             return sum(found) / len(found)

@@ -61,6 +61,8 @@ def _ran(module: nn.Module, example: Tensor) -> _Ran:
     times = dict.fromkeys(weighty, 0)
 
     def note(name: str) -> Any:
+        """A hook that counts the runs of a layer."""
+
         def hook(part: nn.Module, given: Any) -> None:
             times[name] += 1
             if times[name] == 1:

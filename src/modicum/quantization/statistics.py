@@ -78,6 +78,7 @@ class _Carries:
         self.squares: Tensor | float = 0.0
 
     def see(self, carries: Tensor) -> None:
+        """Take in counts (B, ...)."""
         carries = carries.double()
         self.count += len(carries)
         self.total = self.total + carries.sum(0)
@@ -100,6 +101,7 @@ class _Low:
 
     @torch.no_grad()
     def see(self, x: Tensor) -> None:
+        """Take in inputs x (B, ...) of the layer."""
         layer, bits = self.layer, self.bits
         integers = layer.low_bit_weights().integers
         for part in torch.split(x, CHUNK):
@@ -119,6 +121,7 @@ class _Low:
                 self.carries.see(carries_of_sums(z, negative.to(z.dtype), bits))
 
     def found(self) -> dict[str, Any]:
+        """The statistics of all inputs so far."""
         layer = self.layer
         mean, deviation = (None, None) if self.carries is None else self.carries.found()
         return {
@@ -159,6 +162,8 @@ def layer_statistics(module: nn.Module, batches: Iterable[Tensor], bits: int = 8
     low: dict[str, _Low] = {}
 
     def watch(name: str) -> Any:
+        """A hook that takes in what a layer gets."""
+
         def hook(layer: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
             outputs.setdefault(name, out[0].numel())
             if isinstance(layer, LowBitLayer) and number(layer.stage) == CODES:

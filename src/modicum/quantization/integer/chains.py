@@ -94,6 +94,7 @@ def trained(nodes: list[Node], unit: Tensor, consumer: LowBitLayer) -> Codes:
     assert isinstance(layer, LowBitLayer)
 
     def run(c: Floats) -> npt.NDArray[np.int64]:
+        """Codes of values c (n, O) of the cyclic function, by the modules of training themselves."""
         x = torch.from_numpy(np.ascontiguousarray(c))
         x = x.reshape(*x.shape, *(1,) * (layer.weight.dim() - 2)) * layer.per_channel(unit)
         if layer.bias is not None:

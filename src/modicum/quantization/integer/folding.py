@@ -73,6 +73,7 @@ def steps(codes: Codes, values: Floats, channels: int, low: int, top: int) -> St
         lower = np.where(open_ & ~reached, middle + 1, lower)
 
     def at(place: npt.NDArray[np.int64]) -> Doubles:
+        """Values at places, from below; NaN beyond both ends."""
         inside = np.clip(place, 0, n - 1)
         found = values[np.where(falling, n - 1 - inside, inside)].astype(np.float64)
         found[(place < 0) | (place >= n)] = np.nan

@@ -130,6 +130,7 @@ def _watched(module: nn.Module, recording: Recording) -> Iterator[None]:
             recording.inside += single
 
         def after(part: nn.Module, args: Any, out: Any, single: bool = single) -> None:
+            """A layer has run: one that is a single operation is recorded as that."""
             recording.inside -= single
             if single and not recording.inside:
                 recording.layer(part, args[0], out)

@@ -57,6 +57,7 @@ def _permuted(recording: Recording, given: Mapping[str, Any], x: Tensor) -> None
 
 def _binary(op: str, turned: bool = False) -> Handler:
     def handle(recording: Recording, given: Mapping[str, Any], x: Tensor) -> None:
+        """Record a sum, product or the like, of two values or of one and a constant."""
         if given.get("alpha", 1) != 1 or given.get("rounding_mode") is not None:
             raise ConfigError(f"integer network: {op!r} with a factor or rounding, in {recording.where or 'the network'}")
         first, second = given["self"], given["other"]
