@@ -53,7 +53,8 @@ def measure_low_bit(row: Row, run: Path, root: str | None, progress: Progress | 
     figures = {_name("low_bit", row.branch): accuracy_of(loaded, tested, progress)}
     figures |= _looked(row.branch, loaded, layers, tested)
     if row.figure not in figures:
-        raise DataError(f"{row.name}: {run.name} has no {row.figure}")
+        why = ": no layer lets carries through" if row.kind == "carry" else ""
+        raise DataError(f"{row.name}: {run.name} has no {row.figure}{why}")
     kept = {"tested": tested.over, "steps": loaded.record["step"], "layers": layer_records(layers)}
     return {**kept, "figures": figures, **figures[row.figure]}
 
