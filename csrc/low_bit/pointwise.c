@@ -8,22 +8,12 @@
 #include <string.h>
 
 #include "../platform.h"
+#include "pointwise.h"
 
 #define CHUNK 512
 
-/* numbers = act(x scale + shift + y), codes = clamp(rint(numbers inverse), low, top) modulo 256. scale and shift have
- * `channels` floats; each of scale (with shift), y, numbers, codes may be NULL. act: 0 none, 1 ReLU, 2 leaky with `slope`. */
-typedef struct {
-    int64_t pixels, channels;
-    int32_t act, low, top;
-    float slope, inverse;
-    const float *x, *scale, *shift, *y;
-    float *numbers;
-    uint8_t *codes;
-} pointwise;
-
 /* n <= CHUNK neighbours; scale and shift stand beside them. */
-static INLINE void chunk(const pointwise *p, int64_t at, int64_t n, const float *restrict scale,
+static INLINE void chunk(const low_bit_pointwise *p, int64_t at, int64_t n, const float *restrict scale,
                          const float *restrict shift) {
     float v[CHUNK];
     const float *restrict x = p->x + at;
@@ -66,8 +56,11 @@ static INLINE void chunk(const pointwise *p, int64_t at, int64_t n, const float 
     }
 }
 
-EXPORT CLONES void modicum_low_bit_pointwise(const pointwise *p) {
+EXPORT CLONES void modicum_low_bit_pointwise(const low_bit_pointwise *p) {
     int64_t total = p->pixels * p->channels;
+    if (total == 0) {
+        return;
+    }
     if (p->scale == NULL) {
         for (int64_t at = 0; at < total; at += CHUNK) {
             chunk(p, at, total - at < CHUNK ? total - at : CHUNK, NULL, NULL);
@@ -94,12 +87,6 @@ EXPORT CLONES void modicum_low_bit_pointwise(const pointwise *p) {
     }
 }
 
-/* Sizes of a pool; taps outside the picture are left out, and every window has one inside. */
-typedef struct {
-    int64_t batch, height, width, channels, out_height, out_width;
-    int64_t kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
-} pool_shape;
-
 #define POOL(NAME, TYPE)                                                                                               \
     /* out[c] = max(out[c], pixel[c]); its own function, so that a compiler knows that these are different places. */  \
     static INLINE void NAME##_row(TYPE *restrict out, const TYPE *restrict pixel, int64_t n) {                         \
@@ -107,8 +94,8 @@ typedef struct {
             out[c] = out[c] > pixel[c] ? out[c] : pixel[c];                                                            \
         }                                                                                                              \
     }                                                                                                                  \
-    EXPORT CLONES void NAME(const pool_shape *shape, const TYPE *x, TYPE *out) {                                       \
-        pool_shape s = *shape;                                                                                         \
+    EXPORT CLONES void NAME(const low_bit_pool *shape, const TYPE *x, TYPE *out) {                                       \
+        low_bit_pool s = *shape;                                                                                         \
         int64_t channels = s.channels;                                                                                 \
         for (int64_t row = 0; row < s.batch * s.out_height; ++row) {                                                   \
             const TYPE *picture = x + row / s.out_height * s.height * s.width * channels;                              \
@@ -135,7 +122,7 @@ typedef struct {
                         }                                                                                              \
                     }                                                                                                  \
                 }                                                                                                      \
-                if (first) { /* no tap inside: torch refuses such windows */                                           \
+                if (first) { /* no tap inside */                                                                      \
                     memset(out, 0, (size_t)channels * sizeof(TYPE));                                                   \
                 }                                                                                                      \
             }                                                                                                          \

@@ -1,4 +1,4 @@
-"""The stand-alone fuzz program of csrc/low_bit/fuzz, built with sanitizers: random layers, every kernel, exact buffers.
+"""The fuzz programs of csrc/low_bit/fuzz, built with sanitizers: random layers and steps, every kernel, exact buffers.
 
 By hand:  python tests/quantization/test_fuzz_slow.py SEED LAYERS [COMPILER]
 """
@@ -69,6 +69,16 @@ def build(compiler: str, folder: Path, flags: list[str], x86: bool) -> Path:
     return program
 
 
+def build_steps(compiler: str, folder: Path) -> Path:
+    """The program for what stands between layers."""
+    program = folder / "steps"
+    sources = [str(SOURCES / "pointwise.c"), str(SOURCES / "fuzz" / "steps.c")]
+    command = [compiler, *FLAGS, *sanitizers(compiler, folder), *sources, "-lm", "-o", str(program)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return program
+
+
 def fuzz(command: list[str], seed: int, layers: int) -> dict[str, int]:
     """Kernel -> layers it was run on. The program's own words where it fails."""
     done = subprocess.run([*command, str(seed), str(layers)], capture_output=True, text=True)
@@ -95,6 +105,16 @@ def check_all_were_run(counts: dict[str, int], layers: int, *names: str) -> None
 @pytest.mark.parametrize(("compiler", "seed", "layers"), [("gcc", 1, 10_000), ("clang-14", 2, 3_000)])
 def test_ten_thousand_layers_under_sanitizers(tmp_path: Path, compiler: str, seed: int, layers: int) -> None:
     check_all_were_run(here(compiler, tmp_path, seed, layers), layers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("compiler", "seed"), [("gcc", 1), ("clang-14", 2)])
+def test_steps_between_layers_under_sanitizers(tmp_path: Path, compiler: str, seed: int) -> None:
+    found = shutil.which(compiler)
+    if found is None:
+        pytest.skip(f"no {compiler} here")
+    counts = fuzz([str(build_steps(found, tmp_path))], seed, 50_000)
+    assert min(counts["pass"], counts["pool"]) > 20_000
 
 
 @pytest.mark.slow
@@ -128,12 +148,39 @@ def test_the_library_builds_without_warnings_and_gives_what_numpy_gives(tmp_path
     shutil.copy(library, tmp_path / "modicum")
     results = set()
     for kernel in ("", "swar-table", "portable", "numpy"):
-        surroundings = os.environ | {"MODICUM_KERNELS": kernel, "PYTHONPATH": str(tmp_path)}
-        done = subprocess.run([sys.executable, "-c", SCRIPT], env=surroundings, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.split()[0] == (kernel or done.stdout.split()[0])
-        results.add(done.stdout.split()[-1])
+        printed = in_a_copy(tmp_path, SCRIPT, MODICUM_KERNELS=kernel).split()
+        assert printed[0] == (kernel or printed[0])
+        results.add(printed[-1])
     assert len(results) == 1
+    tests = [str(root / "tests" / name) for name in WITH_KERNELS]
+    in_a_copy(tmp_path, f"import pytest\nsys.exit(pytest.main(['-q', '-n0', '-p', 'no:cacheprovider', *{tests!r}]))")
+
+
+WITH_KERNELS = (
+    "test_similarity.py",
+    "memory/test_exact.py",
+    "backbones/test_batch_norm_pool.py",
+    "quantization/test_kernels.py",
+    "quantization/integer/test_pointwise.py",
+)
+"""All that calls the library, against other ways to the same results."""
+
+
+def in_a_copy(folder: Path, script: str, **environment: str) -> str:
+    """What a script prints in a process that imports the package in a folder, with its kernels, and no installed one."""
+    first = f"""
+import sys
+sys.meta_path = [each for each in sys.meta_path if "Redirecting" not in type(each).__name__]  # of an editable installation
+sys.path.insert(0, {str(folder)!r})
+import modicum
+from modicum.similarity import kernel_available
+assert list(modicum.__path__) == [{str(folder / "modicum")!r}], modicum.__path__
+assert kernel_available()
+"""
+    surroundings = os.environ | environment
+    done = subprocess.run([sys.executable, "-c", first + script], env=surroundings, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 @pytest.mark.soak

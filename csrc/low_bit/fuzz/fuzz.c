@@ -13,6 +13,7 @@
 
 #include "../low_bit.h"
 #include "../swar.h"
+#include "draws.h"
 #include "model.h"
 
 #if defined(LOW_BIT_EMULATE)
@@ -42,44 +43,7 @@ static const low_bit_kernel *const kernels[] = {
 };
 enum { KERNELS = sizeof kernels / sizeof *kernels };
 
-static uint64_t state;
-
-static uint64_t next(void) { /* splitmix64 */
-    uint64_t z = (state += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
-
-static int64_t draw(int64_t low, int64_t high) { return low + (int64_t)(next() % (uint64_t)(high - low + 1)); }
-
-static int one_in(int64_t n) { return draw(1, n) == 1; }
-
 static int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
-
-static float real(float range) { return range * ((float)draw(-10000, 10000) / 10000.0f); }
-
-static int64_t outputs(int64_t size, int64_t kernel, int64_t stride, int64_t pad, int64_t dilation) {
-    const int64_t free = size + 2 * pad - dilation * (kernel - 1) - 1;
-    return free < 0 ? 0 : free / stride + 1;
-}
-
-/* One side of a layer. Large strides, paddings and dilations come together, or else nothing of the picture is seen. */
-static void draw_side(int64_t *size, int64_t *kernel, int64_t *stride, int64_t *pad, int64_t *dilation, int64_t *out) {
-    *size = one_in(20) ? 0 : draw(1, one_in(4) ? 24 : 8);
-    *kernel = one_in(6) ? draw(1, 7) : one_in(2) ? 3 : 1;
-    *stride = one_in(3) ? draw(2, 4) : 1;
-    *dilation = one_in(4) ? draw(2, 4) : 1;
-    *pad = one_in(2) ? draw(0, 3) : *dilation * (*kernel - 1) / 2;
-    if (one_in(10)) {
-        *stride = draw(1, INT64_C(1) << draw(1, 31));
-        *pad = one_in(2) ? draw(0, 5) : *stride * draw(0, 2) + draw(0, 3);
-    } else if (one_in(15)) {
-        *dilation = draw(1, INT64_C(1) << draw(1, 31));
-        *pad = *dilation * (*kernel - 1) / 2;
-    }
-    *out = outputs(*size, *kernel, *stride, *pad, *dilation);
-}
 
 static low_bit_shape draw_shape(void) {
     low_bit_shape s;
@@ -96,16 +60,6 @@ static low_bit_shape draw_shape(void) {
             return s;
         }
     }
-}
-
-/* A block of exactly so many bytes; at least one, so that no two blocks share an address. */
-static void *block(int64_t bytes) {
-    void *to = NULL;
-    if (posix_memalign(&to, 64, bytes > 0 ? (size_t)bytes : 1) != 0) {
-        fprintf(stderr, "fuzz: no memory for %" PRId64 " bytes\n", bytes);
-        exit(2);
-    }
-    return to;
 }
 
 typedef struct {
@@ -202,7 +156,7 @@ int main(int count, char **argument) {
     const int64_t layers = strtoll(argument[2], NULL, 10);
     int64_t checked[KERNELS] = {0};
     for (int64_t number = 0; number < layers; ++number) {
-        state = seed * UINT64_C(0xd1342543de82ef95) + (uint64_t)number * UINT64_C(0xaf251af3b0f025b5);
+        seed_number(seed, number);
         layer l = draw_layer();
         uint8_t *wanted = run_layer(&l, &low_bit_portable);
         for (int k = 0; k < KERNELS; ++k) {

@@ -96,7 +96,7 @@ def _stages(cpu: tuple[int, int], full: tuple[int, int], start: str, options: Ma
 
 
 def _smoke(options: Mapping[str, Any]) -> dict[str, Any]:
-    """No accuracy is lost that so few pictures show, so every layer of a hybrid lets carries through, and has some to report."""
+    """So few pictures show no accuracy lost: every layer of a hybrid lets carries through, and has some to report."""
     found: dict[str, Any] = {"layer_steps": 1} if options.get("carries") in ("simulate", "hybrid") else {}
     return found | ({"hybrid_drop": 100.0} if options.get("carries") == "hybrid" else {})
 
