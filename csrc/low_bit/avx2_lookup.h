@@ -16,7 +16,7 @@
 
 #define PIXELS 6
 #if defined(__clang__)
-#define UNROLL _Pragma("unroll") /* so that all of an array lies in registers */
+#define UNROLL _Pragma("clang loop unroll(full)") /* so that all of an array lies in registers */
 #else
 #define UNROLL _Pragma("GCC unroll 8")
 #endif

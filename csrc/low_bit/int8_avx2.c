@@ -16,7 +16,7 @@
 #define FEW 8    /* channels */
 #define BUDGET (256 * 1024)
 #if defined(__clang__)
-#define UNROLL _Pragma("unroll")
+#define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UNROLL _Pragma("GCC unroll 8")
 #endif
