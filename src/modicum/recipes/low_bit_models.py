@@ -13,7 +13,7 @@ low-bit-NETWORK-WEIGHTS-WHAT, as `low-bit-vgg7-binary-8`; what a name's end says
 | NETWORK-WEIGHTS-qa: quantised activations too, sums of 32 bits | NETWORK-WEIGHTS | 78,000 | `LAST` |
 | NETWORK-WEIGHTS-8, -12: WrapNet | NETWORK-WEIGHTS | 78,000 warm-up, 78,000 | `WARM`, `LAST` - `WARM` |
 | all others: WrapNet, without penalty unless the name says so | NETWORK-WEIGHTS | the same | the same |
-| NETWORK-WEIGHTS-qa-long, -8-long | NETWORK-WEIGHTS | none | `LONGER` times as many |
+| NETWORK-WEIGHTS-FORM-long, of `LONG` | NETWORK-WEIGHTS | none | `LONGER` times as many |
 
 | scale | data | network | batches |
 |---|---|---|---|
@@ -51,6 +51,8 @@ EPOCHS_200 = 78_000
 """200 epochs of 50,000 pictures in batches of 128."""
 LONGER = 10
 """How many times as long the models last that ask what a short training leaves undone."""
+LONG = ("qa", "8", "8-p1-penalty")
+"""Forms that are there so long, too."""
 SHARE = 0.02
 """Of the training pictures validate, at every scale."""
 
@@ -120,7 +122,7 @@ FORMS: Mapping[str, Mapping[str, Any]] = {
     **{f"8-k{k}": {**ABLATED, "slope": float(k)} for k in (1, 4, 10)},
     "8-modulo": {**ABLATED, "cyclic": "modulo"},
     **{f"8-p{p}": {**ABLATED, "overflow": float(p)} for p in (0, 2, 10, 20, 30, 40, 50)},
-    "8-p20-penalty": {"overflow": 20.0},
+    **{f"8-p{p}-penalty": {"overflow": float(p)} for p in (1, 20)},
     **{f"8-penalty-{value:g}": {"penalty": value} for value in (0.001, 0.1)},
     **{f"8-none-penalty-{value:g}": {"cyclic": "none", "penalty": value} for value in (0.01, 0.1, 1.0, 2.0)},
     "8-absolute": {**ABLATED, "cyclic": "absolute"},
@@ -165,7 +167,7 @@ def _models(name: str) -> dict[str, Options]:
         found[f"{start}-float"] = _stages((0, LAST), (0, EPOCHS_200), start, {"weights": weights, **FLOATS})
         forms = FORMS if weights in ("binary", "ternary") else ("8",)  # carries are of these weights alone
         found |= {f"{start}-{form}": quantised(name, weights, form) for form in forms}
-        found |= {f"{start}-{form}-long": _longer(found[f"{start}-{form}"]) for form in ("qa", "8") if form in forms}
+        found |= {f"{start}-{form}-long": _longer(found[f"{start}-{form}"]) for form in LONG if form in forms}
     return found
 
 
