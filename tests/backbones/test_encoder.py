@@ -105,6 +105,7 @@ def test_bad_pictures_are_named(x: torch.Tensor, message: str):
         ({"size": 8, "channels": 2}, "1 or 3 channels"),
         ({"size": 8, "channels": 1, "mean": (0.1, 0.2)}, "spec mean: expected one value or one per channel, found 2"),
         ({"size": 8, "channels": 1, "std": (0.0,)}, "spec std"),
+        ({"size": 8, "channels": 1, "mean": ("half",)}, "spec mean: expected numbers, found"),
         ({"size": 8, "channels": 1, "strokes": "dark"}, "found 'dark'"),
     ],
 )

@@ -37,7 +37,10 @@ class ImageSpec:
         if self.size < 1 or self.channels not in (1, 3):
             raise ConfigError(f"spec: expected size >= 1 and 1 or 3 channels, found {self.size} and {self.channels}")
         for name in ("mean", "std"):
-            values = tuple(float(value) for value in getattr(self, name))
+            try:
+                values = tuple(float(value) for value in getattr(self, name))
+            except (TypeError, ValueError, OverflowError) as error:
+                raise ConfigError(f"spec {name}: expected numbers, found {getattr(self, name)!r}") from error
             if len(values) not in (1, self.channels):
                 raise ConfigError(f"spec {name}: expected one value or one per channel, found {len(values)}")
             object.__setattr__(self, name, values)

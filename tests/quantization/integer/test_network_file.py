@@ -141,6 +141,7 @@ def test_a_newer_version_and_other_files_are_told_apart(path):
         lambda r: r["steps"].__setitem__(0, 3),
         lambda r: next(s for s in r["steps"] if s[0] == "low-bit")[3].update(bits=99),
         lambda r: next(s for s in r["steps"] if s[0] == "low-bit")[3].update(groups=7),
+        lambda r: next(s for s in r["steps"] if s[0] == "low-bit")[3].update(weights="sums"),
         lambda r: next(s for s in r["steps"] if s[0] == "code-pool")[3].update(stride=[0, 0]),
         lambda r: next(s for s in r["steps"] if s[0] == "low-bit")[3].update(bits=8.0),
         lambda r: next(s for s in r["steps"] if s[0] == "low-bit")[3].update(output="sums", cyclic="none"),  # maxima of int8
@@ -153,6 +154,18 @@ def test_a_newer_version_and_other_files_are_told_apart(path):
 )
 def test_headers_that_lie_are_refused(path, change):
     with pytest.raises(FileFormatError):
+        IntegerNetwork.load(rewritten(path, change))
+
+
+@pytest.mark.parametrize("padding", [2_000, 2**31, 2**62])
+@pytest.mark.parametrize("op", ["convolution", "low-bit"])
+def test_sizes_out_of_all_proportion_cost_no_memory(path, op, padding):
+    """A header may declare paddings that would take gigabytes, and minutes, whatever the file's own size."""
+
+    def change(record):
+        next(step for step in record["steps"] if step[0] == op)[3].update(padding=[padding, padding])
+
+    with pytest.raises(FileFormatError, match=f"'{op}' of .* numbers of one picture .*, more than 16,777,216"):
         IntegerNetwork.load(rewritten(path, change))
 
 

@@ -174,6 +174,8 @@ def _check_steps(steps: Steps) -> None:
         raise FileFormatError(f"pictures of shape {steps.shape}")
     known = {0}
     for step in steps.steps:
+        if step.options.get("weights", "binary") not in get_args(Kind):
+            raise FileFormatError(f"step {step.op!r} has weights of kind {step.options['weights']!r}")
         if not known.issuperset(step.inputs) or any(
             place in known or not 0 < place < steps.places for place in step.outputs
         ):

@@ -24,6 +24,7 @@ from modicum.quantization.integer.file import read_network, write_network
 from modicum.quantization.integer.fusing import fused
 from modicum.quantization.integer.lowering import Lowering, check_ready
 from modicum.quantization.integer.packing import packed_size
+from modicum.quantization.integer.sizes import check_picture, check_size
 from modicum.quantization.integer.steps import Array, Steps
 from modicum.quantization.integer.tracing import trace
 
@@ -116,11 +117,13 @@ class IntegerNetwork(nn.Module):
 
     def _bind(self) -> None:
         """Bind every step, by running them on a black picture."""
+        check_picture(self.steps.shape)
         x = torch.zeros(1, *self.steps.shape).contiguous(memory_format=torch.channels_last)
         values: dict[int, Any] = {0: x}
         with torch.inference_mode():
             for index, step in enumerate(self.steps.steps):
                 operands = [values[place] for place in step.inputs]
+                check_size(step, operands, self.steps.shape)
                 bound = bind(step, operands[0], self.threads)
                 self._bound.append(bound)
                 self._put(values, index, bound.call(*operands))
