@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from modicum.backbones.encoder import ImageSpec
 from modicum.configs import Evaluate, Quantize, Train
-from modicum.errors import ConfigError, DataError, FileFormatError
+from modicum.errors import ConfigError, DataError, FileFormatError, WriteError
 from modicum.files import read_json, read_tensors, write_json
 from modicum.models import load_encoder
 from modicum.quantization.layers import low_bit_layers
@@ -220,6 +221,9 @@ def test_what_could_not_be_written_stops_the_command_before_any_training(
     for option in ("export", "json"):
         with pytest.raises(ConfigError, match=f"{option}: .* is a folder; give the name of a file"):
             quantize(asking(classifier, **{option: str(tmp_path)}))
+    (tmp_path / "file").touch()
+    with pytest.raises(WriteError, match=r"cannot create the folder .*file"):
+        quantize(asking(classifier, export=str(tmp_path / "file" / "net.bin")))
     monkeypatch.setenv("MODICUM_KERNELS", "nonsense")
     asked = asking(classifier, export=str(tmp_path / "net.bin"))
     with pytest.raises(ConfigError, match="MODICUM_KERNELS: unknown kernel 'nonsense'"):
@@ -249,6 +253,20 @@ def test_runs_without_a_low_bit_form_are_refused_with_the_reason(
     run = changed(few_shot if "method" in options else classifier, tmp_path / "changed", **options)
     with pytest.raises(ConfigError, match=said):
         quantize(asking(run))
+
+
+@pytest.mark.parametrize("backbone", ["timm/test_convnext", "timm/test_vit"])
+def test_a_network_that_cannot_be_exported_stops_the_command_before_any_training(
+    asking: Asking, few_shot: Path, tmp_path: Path, backbone: str
+):
+    run = changed(few_shot, tmp_path / "changed", backbone=backbone)
+    record = read_json(run / "config.json")
+    record["encoder"].update(backbone=backbone, spec=ImageSpec(32, 3).as_record())
+    write_json(run / "config.json", {key: value for key, value in record.items() if key != "schema"})
+    asked = asking(run, export=str(tmp_path / "net.bin"))
+    with pytest.raises(ConfigError, match=r"^export: .* in network.*; or leave --export out"):
+        quantize(asked)
+    assert not Path(asked.out).exists()
 
 
 def test_a_table_a_quantised_run_and_one_without_a_checkpoint_are_refused(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from modicum.backbones.encoder import Encoder, ImageSpec, build_encoder
 from modicum.configs import Quantize, Train, require
@@ -17,8 +17,13 @@ from modicum.configs.low_bit import LowBit, split_low_bit
 from modicum.configs.neighborhoods import NEIGHBORHOODS, is_table
 from modicum.configs.regression import is_regression
 from modicum.configs.usual import is_usual
+from modicum.errors import ConfigError
+from modicum.files import check_writable
 from modicum.quantization.choosing import wanted
 from modicum.quantization.conversion import convert
+from modicum.quantization.integer.lowering import Lowering
+from modicum.quantization.integer.tracing import trace
+from modicum.quantization.layers import CODES, set_stage
 from modicum.registry import GRADIENT_METHODS
 from modicum.training.checkpoints import OF_ALL_CLASSES, read_checkpoint
 from modicum.training.neighborhoods.runs import checkpoint_of
@@ -92,8 +97,8 @@ def begun(asked: Quantize) -> Begun:
         f"run: {asked.run} is of low-bit layers already ({whole}); begin with the run that it was made from, or with one of "
         "the same --weights, --activations float and the same layers, which is then the first stage",
     )
-    layers = () if asked.is_float else _layers(asked, build_encoder(backbone, spec))
     _check_written(asked)
+    layers = () if asked.is_float else _layers(asked, build_encoder(backbone, spec))
     return Begun(config, record, tensors, spec, backbone, layers)
 
 
@@ -102,6 +107,7 @@ def _check_written(asked: Quantize) -> None:
     for option, path in (("export", asked.export), ("json", asked.json)):
         require(path is None or not Path(path).is_dir(), f"{option}: {path} is a folder; give the name of a file")
     if asked.export is not None:
+        check_writable(Path(asked.export).parent)
         wanted()
 
 
@@ -115,7 +121,20 @@ def _layers(asked: Quantize, encoder: Encoder) -> tuple[str, ...]:
     """Names of the layers that become low-bit; `ConfigError` names those that cannot and are not kept in float."""
     spec, trial = encoder.spec, copy.deepcopy(encoder.backbone)
     example = torch.zeros(1, spec.channels, spec.size, spec.size)
-    return tuple(convert(trial, asked.form, example, asked.keep_float))
+    layers = tuple(convert(trial, asked.form, example, asked.keep_float))
+    if asked.export is not None:
+        _check_exported(trial, spec)
+    return layers
+
+
+def _check_exported(trial: nn.Module, spec: ImageSpec) -> None:
+    """Raise `ConfigError` where no integer network could be made of a converted backbone, whatever its weights become."""
+    set_stage(trial, CODES)
+    try:
+        with torch.no_grad():
+            Lowering(trace(trial.eval(), (spec.channels, spec.size, spec.size))).run()
+    except ConfigError as error:
+        raise ConfigError(f"export: {str(error).removeprefix('integer network: ')}; or leave --export out") from error
 
 
 def stage_steps(asked: Quantize, trained: Train) -> tuple[int, int, int, int]:
