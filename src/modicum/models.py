@@ -143,7 +143,7 @@ def _load_hub(name: str, online: bool) -> Encoder:
     from huggingface_hub import snapshot_download
 
     try:
-        folder = snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS, CARD], local_files_only=not online)
+        folder = snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS, INTEGERS, CARD], local_files_only=not online)
     except (OSError, ValueError) as error:
         reason = "could not be fetched" if online else "is not on this machine; allow downloads with --online"
         raise ConfigError(f"encoder: no folder {name!r} here, and as a hub repository it {reason}") from error

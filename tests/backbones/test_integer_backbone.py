@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +56,21 @@ def test_an_encoders_folder_keeps_it(path, tmp_path):
     assert isinstance(again.backbone, IntegerBackbone)
     assert fingerprint(again) == fingerprint(encoder)
     assert sum(file.stat().st_size for file in folder.iterdir()) < path.stat().st_size + 1000
+
+
+def test_a_hub_repository_that_holds_such_a_folder_is_fetched_whole(path, tmp_path, monkeypatch):
+    encoder = load_encoder(path)
+    there, here = save_encoder(encoder, tmp_path / "there", "# Card\n"), tmp_path / "here"
+    here.mkdir()
+
+    def fetch(name, allow_patterns, local_files_only):
+        for file in there.iterdir():
+            if file.name in allow_patterns:
+                shutil.copy(file, here)
+        return str(here)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    assert fingerprint(load_encoder("someone/something")) == fingerprint(encoder)
 
 
 def test_fingerprints_tell_networks_apart(trained, path, tmp_path):
