@@ -67,6 +67,10 @@ def test_usage_shows_what_must_be_given() -> None:
     assert "modicum predict CLASSIFIER IMAGE [IMAGE ...] [options]" in command_help(COMMANDS["predict"])
 
 
+def test_a_per_cent_is_told_once() -> None:
+    assert "with 95 % interval" in " ".join(command_help(COMMANDS["evaluate"]).split())
+
+
 def test_defaults_and_required_options_are_told() -> None:
     text = " ".join(command_help(COMMANDS["train"]).split())
     assert "folder of the run, made here (required)" in text

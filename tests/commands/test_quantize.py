@@ -20,6 +20,8 @@ REFUSED = [
     ({"accumulator": "3"}, "accumulator: expected 4 to 16 bits or none"),
     ({"accumulator": "17"}, "accumulator: expected 4 to 16 bits or none"),
     ({"accumulator": "eight"}, "accumulator: expected a number of bits or none, found 'eight'"),
+    ({"accumulator": "9" * 5000}, "accumulator: expected a number of bits or none, found"),
+    ({"activations": "\u0663"}, "activations: expected a number of bits or auto or float"),
     ({"weights": "2"}, "weights: expected one of float, binary, ternary, 3, 4, 5"),
     ({"activations": "9"}, "activations: expected 1 to 8 bits, found 9"),
     ({"activations": "0"}, "activations: expected 1 to 8 bits, found 0"),

@@ -72,7 +72,7 @@ def _formatter() -> argparse.HelpFormatter:
 def command_help(command: Command) -> str:
     """The help of one command."""
     formatter = _formatter()
-    formatter.add_text(command.summary.replace("%", "%%"))
+    formatter.add_text(command.summary)
     given = [option for option in command.options if option.positional]
     flags = sorted((option for option in command.options if not option.positional), key=lambda o: not o.required)
     if given:

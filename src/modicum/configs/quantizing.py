@@ -193,5 +193,6 @@ class Quantize:
 
 def _whole(name: str, value: str, words: tuple[str, ...]) -> None:
     require(
-        value in words or value.isdecimal(), f"{name}: expected a number of bits or {' or '.join(words)}, found {value!r}"
+        value in words or (value.isascii() and value.isdecimal() and len(value) < 10),
+        f"{name}: expected a number of bits or {' or '.join(words)}, found {value!r}",
     )
