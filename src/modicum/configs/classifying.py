@@ -29,9 +29,7 @@ class Fit:
 
     data: str  # folder of class folders, CSV or zip
     out: str  # folder of the classifier, made here
-    encoder: str = (
-        "auto"  # auto | characters | pictures (shipped) | RUN | folder | FILE of `quantize` | timm/NAME | hub id
-    )
+    encoder: str = "auto"  # auto | characters | pictures (shipped) | RUN | folder | FILE of `quantize` | timm/NAME | hub id
     head: str = "auto"  # auto | a head's name: ridge, linear, metaoptnet-svm, ...; its settings are still chosen
     group: str | None = None  # CSV column (or NAME of a CSV beside the pictures) whose pictures must not be split
     root: str | None = None  # where known data sets lie
