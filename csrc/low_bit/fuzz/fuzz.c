@@ -158,13 +158,14 @@ int main(int count, char **argument) {
     for (int64_t number = 0; number < layers; ++number) {
         seed_number(seed, number);
         layer l = draw_layer();
-        uint8_t *wanted = run_layer(&l, &low_bit_portable);
+        uint8_t *wanted = NULL; /* made where a kernel takes the layer */
         for (int k = 0; k < KERNELS; ++k) {
             const low_bit_kernel *kernel = kernels[k];
             if (!kernel->runs_here() || !kernel->supports(&l.s, l.weights, (int)l.finish.bits, l.wide) ||
                 (count > 3 && strcmp(argument[3], kernel->name) != 0)) {
                 continue;
             }
+            wanted = wanted ? wanted : run_layer(&l, &low_bit_portable);
             const int carries = kernel == &low_bit_swar_carry ? 8 : kernel == &low_bit_swar_carry_32 ? 4 : 0;
             uint8_t *got = run_layer(&l, kernel), *by_hand = carries ? block(l.bytes) : NULL;
             if (carries) { /* its sums are other numbers on purpose */
