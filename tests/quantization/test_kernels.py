@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -193,6 +196,27 @@ def test_threads_change_nothing(kernel, threads):
     x, weights, shape = layer(0, (3, 7, 5, 20), 40, padding=1, stride=2)
     one = run(kernel, x, weights, shape, "binary", Finish("sums", 8))
     assert np.array_equal(run(kernel, x, weights, shape, "binary", Finish("sums", 8), threads=threads), one)
+
+
+FORKED = """
+import os, sys
+import subprocess
+import sys
+
+import numpy as np
+from modicum.quantization.kernels import Finish, Shape, convolve, pack
+x, w = np.ones((1, 8, 8, 8), np.uint8), np.ones((8, 3, 3, 8), np.int8)
+packed, finish = pack(w, "binary", Shape.of(x.shape, w.shape)), Finish("sums", 8)
+there = convolve(x, packed, finish, 2)
+if (child := os.fork()) == 0:
+    os._exit(0 if np.array_equal(convolve(x, packed, finish, 2), there) else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_process_has_threads_of_its_own():
+    """Those of its parent are not there, and would never answer."""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED], check=True, timeout=60)
 
 
 @pytest.mark.parametrize("kernel", ALL)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -120,7 +121,8 @@ def _scratch(size: int) -> int:
 
 
 @functools.cache
-def _pool(threads: int) -> ThreadPoolExecutor:
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Threads of this process; a forked one makes its own, for it has none of its parent's."""
     return ThreadPoolExecutor(threads, "low-bit")
 
 
@@ -158,7 +160,8 @@ def convolve(
         _rows(x, packed, sizes, finish, 0, rows, out)
     else:
         tasks = [(x, packed, sizes, finish, a, b, out) for a, b in itertools.pairwise(ends)]
-        for done in [_pool(parts).submit(_rows, *task) for task in tasks]:
+        pool = _pool(parts, os.getpid())
+        for done in [pool.submit(_rows, *task) for task in tasks]:
             done.result()
     return out
 
