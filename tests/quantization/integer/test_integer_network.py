@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 import torch
 from random_networks import converted, give_steps, randomise
@@ -226,6 +229,35 @@ def test_pictures_of_another_size_are_refused():
     network = of(converted("conv4-64", 28, 1), 28, 1)
     with pytest.raises(DataError, match=r"expected pictures \(B, 1, 28, 28\), found \(1, 1, 32, 32\)"):
         network(torch.rand(1, 1, 32, 32))
+
+
+def test_what_is_no_tensor_of_float_pictures_is_refused():
+    """uint8 above all: pictures as they are would be taken for prepared ones, without a word."""
+    network = of(converted("conv4-64", 28, 1), 28, 1)
+    x = torch.rand(2, 1, 28, 28)
+    for wrong, said in ((x.byte(), "torch.uint8"), (x.to(torch.complex64), "torch.complex64"), (x.numpy(), "ndarray")):
+        with pytest.raises(DataError, match=f"expected a tensor of float pictures, .* found {said}"):
+            network(wrong)
+    assert torch.equal(network(x.double()), network(x))
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", None])
+def test_numbers_of_threads_that_are_none_are_refused(threads, tmp_path):
+    """In the option's own words, for the file is not at fault."""
+    network = of(converted("conv4-64", 28, 1), 28, 1)
+    with pytest.raises(ConfigError, match=r"^threads: expected a whole number, 1 or more, found"):
+        IntegerNetwork.load(network.save(tmp_path / "a.network"), threads=threads)
+    with pytest.raises(ConfigError, match=r"^threads: "):
+        IntegerNetwork(network.steps, threads=threads)
+
+
+@pytest.mark.parametrize("again", [lambda n: pickle.loads(pickle.dumps(n)), copy.deepcopy, copy.copy])
+def test_a_network_goes_to_other_processes(again):
+    module = converted("conv4-64", 28, 1)
+    network = IntegerNetwork.from_module(module, (1, 28, 28), about={"of": "digits"}, threads=2)
+    found, x = again(network), torch.rand(2, 1, 28, 28)
+    assert (found.threads, found.about) == (2, network.about)
+    assert torch.equal(found(x), network(x))
 
 
 def test_the_module_is_left_as_it_was():

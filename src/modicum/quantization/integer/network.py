@@ -35,6 +35,11 @@ _BROKEN = (
 )  # fmt: skip
 
 
+def _check_threads(threads: object) -> None:
+    if not isinstance(threads, int) or threads < 1:
+        raise ConfigError(f"threads: expected a whole number, 1 or more, found {threads!r}")
+
+
 class LayerReport(NamedTuple):
     """A low-bit layer of an integer network.
 
@@ -65,6 +70,7 @@ class IntegerNetwork(nn.Module):
         self, steps: Steps, head: Mapping[str, Array] | None = None, about: Mapping[str, Any] | None = None, threads: int = 1
     ) -> None:
         super().__init__()
+        _check_threads(threads)
         self.steps, self.head, self.about, self.threads = steps, dict(head or {}), dict(about or {}), threads
         self._last = steps.last_use()
         self._bound: list[Bound] = []
@@ -103,7 +109,8 @@ class IntegerNetwork(nn.Module):
         `ConfigError` where a kernel was asked for that does not run here.
         """
         steps, head, about = read_network(path)
-        wanted()  # a wrong MODICUM_KERNELS is no fault of the file
+        wanted()  # a wrong MODICUM_KERNELS is no fault of the file, nor are threads
+        _check_threads(threads)
         try:
             return cls(steps, head, about, threads)
         except _BROKEN as error:
@@ -151,7 +158,14 @@ class IntegerNetwork(nn.Module):
             if self._last[place] == index:
                 values.pop(place, None)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For other processes: what the network was made of; kernels are chosen, and weights packed, where it arrives."""
+        return IntegerNetwork, (self.steps, self.head, self.about, self.threads)
+
     def _run(self, x: Tensor, sums: dict[str, Tensor] | None = None) -> Tensor:
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            found = x.dtype if isinstance(x, Tensor) else type(x).__name__
+            raise DataError(f"x: expected a tensor of float pictures, prepared as the encoder prepares them, found {found}")
         if x.dim() != 4 or tuple(x.shape[1:]) != self.steps.shape:
             raise DataError(f"x: expected pictures (B, {', '.join(map(str, self.steps.shape))}), found {tuple(x.shape)}")
         x = x.detach().to("cpu", torch.float32)
@@ -165,11 +179,11 @@ class IntegerNetwork(nn.Module):
                 if sums is not None and bound.step.op in LOW_BIT:
                     sums[bound.step.where] = _sums(bound, operands[0], self.threads)
                 self._put(values, index, bound.call(*operands))
-        found: Tensor = values[self.steps.output]
-        return found.clone()
+        features: Tensor = values[self.steps.output]
+        return features.clone()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features (B, D). `DataError`: pictures of another shape than the network was made for."""
+        """Features (B, D). `DataError`: pictures of another type or shape than the network was made for."""
         return self._run(x)
 
     def logits(self, x: Tensor) -> Tensor:
