@@ -12,7 +12,7 @@
 #define LANES 64
 #define GROUP 6
 
-#if defined(LOW_BIT_EMULATE)
+#if defined(LOW_BIT_EMULATE) || defined(LOW_BIT_ROLLED)
 #define UNROLL
 #elif defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")

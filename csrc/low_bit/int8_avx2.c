@@ -15,7 +15,9 @@
 #define LANES 16 /* output channels taken together: 6 pixels by 2 registers of sums */
 #define FEW 8    /* channels */
 #define BUDGET (256 * 1024)
-#if defined(__clang__)
+#if defined(LOW_BIT_ROLLED)
+#define UNROLL
+#elif defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UNROLL _Pragma("GCC unroll 8")
