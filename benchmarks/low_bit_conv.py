@@ -193,7 +193,7 @@ def main() -> int:
     """The command; exit code 1 where the peer's times scatter too much to compare anything with them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", metavar="FILE", help="write the rows there")
-    parser.add_argument("--seconds", type=float, default=9.0, help="for one shape, all kernels together (default 9)")
+    parser.add_argument("--seconds", type=float, default=7.0, help="for one shape, all kernels together (default 7)")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = [row for channels, side in SHAPES for row in rows_of(channels, side, options.seconds)]
