@@ -94,8 +94,8 @@ EXPORT CLONES void modicum_low_bit_pointwise(const low_bit_pointwise *p) {
             out[c] = out[c] > pixel[c] ? out[c] : pixel[c];                                                            \
         }                                                                                                              \
     }                                                                                                                  \
-    EXPORT CLONES void NAME(const low_bit_pool *shape, const TYPE *x, TYPE *out) {                                       \
-        low_bit_pool s = *shape;                                                                                         \
+    EXPORT CLONES void NAME(const low_bit_pool *shape, const TYPE *x, TYPE *out) {                                     \
+        low_bit_pool s = *shape;                                                                                       \
         int64_t channels = s.channels;                                                                                 \
         for (int64_t row = 0; row < s.batch * s.out_height; ++row) {                                                   \
             const TYPE *picture = x + row / s.out_height * s.height * s.width * channels;                              \
@@ -122,7 +122,7 @@ EXPORT CLONES void modicum_low_bit_pointwise(const low_bit_pointwise *p) {
                         }                                                                                              \
                     }                                                                                                  \
                 }                                                                                                      \
-                if (first) { /* no tap inside */                                                                      \
+                if (first) { /* no tap inside */                                                                       \
                     memset(out, 0, (size_t)channels * sizeof(TYPE));                                                   \
                 }                                                                                                      \
             }                                                                                                          \
