@@ -254,9 +254,9 @@ def test_numbers_of_threads_that_are_none_are_refused(threads, tmp_path):
 @pytest.mark.parametrize("again", [lambda n: pickle.loads(pickle.dumps(n)), copy.deepcopy, copy.copy])
 def test_a_network_goes_to_other_processes(again):
     module = converted("conv4-64", 28, 1)
-    network = IntegerNetwork.from_module(module, (1, 28, 28), about={"of": "digits"}, threads=2)
+    network = IntegerNetwork.from_module(module, (1, 28, 28), about={"of": "digits"}, threads=2).eval()
     found, x = again(network), torch.rand(2, 1, 28, 28)
-    assert (found.threads, found.about) == (2, network.about)
+    assert (found.threads, found.about, found.training) == (2, network.about, False)
     assert torch.equal(found(x), network(x))
 
 

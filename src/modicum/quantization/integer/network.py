@@ -160,7 +160,7 @@ class IntegerNetwork(nn.Module):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For other processes: what the network was made of; kernels are chosen, and weights packed, where it arrives."""
-        return IntegerNetwork, (self.steps, self.head, self.about, self.threads)
+        return IntegerNetwork, (self.steps, self.head, self.about, self.threads), {"training": self.training}
 
     def _run(self, x: Tensor, sums: dict[str, Tensor] | None = None) -> Tensor:
         if not isinstance(x, Tensor) or not x.is_floating_point():
