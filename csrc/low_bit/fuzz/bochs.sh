@@ -38,6 +38,7 @@ sound: driver=dummy
 log: $folder/log
 panic: action=fatal
 END
+rm -f "$folder/serial" # of an earlier run
 echo c > "$folder/continue" # Debian's Bochs has a debugger, which waits for this
 bochs -q -f "$folder/bochsrc" -rc "$folder/continue" < /dev/null > "$folder/out" 2>&1 || true # it ends by a shutdown
 sed -n '/^processor:/,$p' "$folder/serial"

@@ -22,15 +22,17 @@ static int run(char *line) {
     for (char *at = strtok(line, " \n"); at != NULL && words < MOST_WORDS; at = strtok(NULL, " \n")) {
         word[words++] = at;
     }
-    const pid_t child = words > 0 ? fork() : 0;
     if (words == 0) {
         return 0;
     }
+    const pid_t child = fork();
     if (child == 0) {
         execv(word[0], word);
         _exit(127);
     }
-    waitpid(child, &status, 0);
+    if (child < 0 || waitpid(child, &status, 0) != child) {
+        return 126;
+    }
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
