@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from random_networks import converted, give_steps, randomise
@@ -249,6 +250,7 @@ def test_numbers_of_threads_that_are_none_are_refused(threads, tmp_path):
         IntegerNetwork.load(network.save(tmp_path / "a.network"), threads=threads)
     with pytest.raises(ConfigError, match=r"^threads: "):
         IntegerNetwork(network.steps, threads=threads)
+    assert IntegerNetwork(network.steps, threads=np.int64(2)).threads == 2
 
 
 @pytest.mark.parametrize("again", [lambda n: pickle.loads(pickle.dumps(n)), copy.deepcopy, copy.copy])

@@ -36,7 +36,7 @@ _BROKEN = (
 
 
 def _check_threads(threads: object) -> None:
-    if not isinstance(threads, int) or threads < 1:
+    if not isinstance(threads, int | np.integer) or threads < 1:
         raise ConfigError(f"threads: expected a whole number, 1 or more, found {threads!r}")
 
 
