@@ -165,6 +165,7 @@ def layer_statistics(module: nn.Module, batches: Iterable[Tensor], bits: int = 8
         """A hook that takes in what a layer gets."""
 
         def hook(layer: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
+            """Notes the size of the output of a picture, and the codes that a low-bit layer gets; changes nothing."""
             outputs.setdefault(name, out[0].numel())
             if isinstance(layer, LowBitLayer) and number(layer.stage) == CODES:
                 x = given[0].detach()

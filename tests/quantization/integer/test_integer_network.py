@@ -38,7 +38,7 @@ def simulated(module: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, dict[st
     return features, {record.name: record.sums for record in watch.records}, max(rates, default=0.0)
 
 
-def agree(module: nn.Module, network: IntegerNetwork, pictures: int = 3) -> float:
+def assert_agrees(module: nn.Module, network: IntegerNetwork, pictures: int = 3) -> float:
     """Asserts that all sums and all features are the same to the bit; the largest overflow."""
     torch.manual_seed(7)
     x = torch.rand(pictures, *network.steps.shape)
@@ -77,13 +77,13 @@ def of(module: nn.Module, size: int = 32, channels: int = 3) -> IntegerNetwork:
 )
 def test_sums_and_features_are_those_of_training(name, size, channels, form):
     module = converted(name, size, channels, form)
-    agree(module, of(module, size, channels))
+    assert_agrees(module, of(module, size, channels))
 
 
 @pytest.mark.parametrize("top", [1, 3, 255])
 def test_all_widths_of_codes(top):
     module = converted("vgg7-16", 32, 3, BINARY8, top=top)
-    overflow = agree(module, of(module))
+    overflow = assert_agrees(module, of(module))
     assert top < 255 or overflow > 0.8  # most sums wrap, many times over
 
 
@@ -96,7 +96,7 @@ def test_densely_connected_blocks():
     convert(module, BINARY8, torch.zeros(1, 3, 16, 16))
     give_steps(module.eval(), torch.rand(2, 3, 16, 16), 15)
     network = of(module, 16)
-    agree(module, network)
+    assert_agrees(module, network)
     assert [row.output for row in network.report()].count("codes") >= 6  # the 1x1 convolutions
 
 
@@ -112,7 +112,7 @@ def test_an_activation_that_turns_values_around_stays_where_it_is(pool_first):
         convert(module, BINARY8, torch.zeros(1, 2, 8, 8))
         give_steps(module.eval(), torch.rand(2, 2, 8, 8), 15)
         network = IntegerNetwork.from_module(module, (2, 8, 8))
-        agree(module, network)
+        assert_agrees(module, network)
         assert network.report()[0].output == "numbers"
 
 
@@ -140,7 +140,7 @@ def test_random_layers():
         form = LowBit(weights, (4, 6, 8, 12, 16, None)[trial % 6], ("smooth", "absolute", "relu", "modulo")[trial % 4])
         convert(module, form, torch.zeros(1, 2, 9, 8))
         give_steps(module.eval(), torch.rand(2, 2, 9, 8), (1, 7, 100, 255)[trial % 4])
-        rates.append(agree(module, IntegerNetwork.from_module(module, (2, 9, 8))))
+        rates.append(assert_agrees(module, IntegerNetwork.from_module(module, (2, 9, 8))))
     assert sum(rate > 0.3 for rate in rates) >= 8  # as much overflow as that, in layers of 4 to 8 bits
     assert max(rates) > 0.9
 
@@ -173,7 +173,7 @@ def test_carries_that_are_let_through_are_counted():
     torch.manual_seed(3)
     simulate_carries(module, torch.rand(4, 3, 32, 32))
     network = of(module)
-    agree(module, network)
+    assert_agrees(module, network)
     torch.manual_seed(0)
     assert any(not torch.equal(network.integers(torch.rand(1, 3, 32, 32))[name], before[name]) for name in before)
     assert {row.kernel for row in network.report()} == {"reference"}
@@ -183,7 +183,7 @@ def test_a_buffer_bit_takes_one_bit_away():
     module = converted("vgg7-16", 32, 3)
     set_carry(module, BUFFER)
     network = of(module)
-    agree(module, network)
+    assert_agrees(module, network)
     assert {row.bits for row in network.report()} == {7}
     assert max(int(m.max()) for m in network.integers(torch.rand(1, 3, 32, 32)).values()) <= 63
 
@@ -193,7 +193,7 @@ def test_layers_kept_in_float_stay_float():
     name = list(low_bit_layers(module))[2]
     set_stage(module, FLOAT, [name])
     network = of(module)
-    agree(module, network)
+    assert_agrees(module, network)
     assert name not in {row.name for row in network.report()}
 
 
